@@ -1,0 +1,66 @@
+"""What a stage is given, and the few ways in which it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any, Protocol
+
+from avctl.schema import Recipe
+
+
+class Reporter(Protocol):
+    """Where a stage says what it does. The terminal is a view of it; `log.jsonl` keeps the metrics."""
+
+    def progress(self, name: str, done: int, total: int | None = None, **figures: Any) -> None:
+        """`done` of `total` items of the phase `name`; the reporter derives rate and time left."""
+        ...
+
+    def log(self, **metrics: Any) -> None:
+        """One row of `log.jsonl`: plain numbers and text."""
+        ...
+
+    def note(self, text: str) -> None:
+        """One sentence for the reader."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """One sentence about something that went wrong and was dealt with."""
+        ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage at work. It reads `inputs`, writes below `out`, and nothing else.
+
+    `out` may hold what an earlier, interrupted run of the same job left: a stage picks that up.
+    """
+
+    recipe: Recipe
+    inputs: Mapping[str, Path]  # finished artifacts by stage name; `codec` is a trained codec's
+    out: Path
+    report: Reporter
+    stop: Event  # set by the first Ctrl-C, TERM or USR2: save, then raise `Interrupted`
+    retry: bool = False  # try dead letters again
+
+
+class Interrupted(Exception):
+    """The stage was asked to stop and saved its state: the same command goes on from here (exit 75)."""
+
+
+class StageError(Exception):
+    """The stage failed for a reason that it understands (exit 1)."""
+
+    def __init__(self, message: str, hint: str | None = None):
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+
+class InputError(StageError):
+    """An input is missing or damaged (exit 4)."""
+
+
+class MachineError(StageError):
+    """The machine lacks something; `hint` is the command that installs it (exit 6)."""

@@ -1,0 +1,15 @@
+"""The sections of a recipe. Every field says its unit and its meaning; nothing here imports torch."""
+
+from avctl.schema.clip import Clip
+from avctl.schema.codec import MDCT, Haar, LogMel, Trained
+from avctl.schema.crawl import Crawl, Directory, Manifest, Source, Synthetic, Web
+from avctl.schema.eval import Eval
+from avctl.schema.export import Export
+from avctl.schema.model import FrameAutoencoder, JointDiT, SentenceEncoder, WordEncoder
+from avctl.schema.preprocess import Filters, Integrity, Preprocess, Shots, Split
+from avctl.schema.recipe import Recipe
+from avctl.schema.runtime import Runtime
+from avctl.schema.sample import Request, Sample
+from avctl.schema.train import Flow, Optim, TaskMix, TrainAutoencoder, TrainGenerator
+
+__all__ = [name for name in dir() if name[0].isupper()]

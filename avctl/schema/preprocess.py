@@ -1,0 +1,70 @@
+"""From files to clips: shots, integrity, filters, splits, latents."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from avctl.recipe.spec import Spec
+from avctl.schema.codec import AudioCodec, VideoCodec
+
+
+class Shots(Spec):
+    """Scene cuts by PySceneDetect's content detector; a clip never spans one."""
+
+    threshold: float = 27.0  # mean HSV difference of neighbouring frames, 0..255
+    max_clips: int = Field(default=8, gt=0)  # of one source file
+    sharpest_within_s: float = Field(default=0.5, ge=0)  # the start is the sharpest frame of this span
+
+
+class Integrity(Spec):
+    """What a file must be before anything is judged; a violation is quarantined with its reason."""
+
+    max_start_offset_s: float = Field(default=0.1, gt=0)  # between first audio sample and first frame
+    max_drift_s: float = Field(default=0.1, gt=0)  # difference of track lengths
+    max_rejected: float = Field(default=0.5, ge=0, le=1)  # share of damaged files above which the stage fails
+
+
+class Filters(Spec):
+    """Row A2. Every score is a column of the index; `None` switches a threshold off."""
+
+    min_height: int | None = None  # pixels of the source
+    min_fps: float | None = None  # of the source
+    min_sharpness: float | None = None  # variance of the Laplacian of luma 0..255
+    max_cuts_per_s: float | None = None
+    min_snr_db: float | None = None
+    max_silence: float | None = Field(default=0.98, ge=0, le=1)  # share of 20-ms frames below -60 dBFS
+    max_clipping: float | None = Field(default=0.01, ge=0, le=1)  # share of samples at full scale
+
+
+class Split(Spec):
+    """Sides by content hash, so that a clip never changes sides. A source's own `split` wins."""
+
+    kind: Literal["random", "train", "test"] = "random"
+    valid: float = Field(default=0.1, ge=0, le=1)
+    test: float = Field(default=0.1, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _shares(self) -> Split:
+        if self.valid + self.test > 1:
+            raise ValueError(f"`test`: valid {self.valid} and test {self.test} add up to more than 1")
+        return self
+
+
+class Preprocess(Spec):
+    shots: Shots = Shots()
+    integrity: Integrity = Integrity()
+    filters: Filters = Filters()
+    split: Split = Split()
+    video_codec: VideoCodec | None = None  # None: pixels only
+    audio_codec: AudioCodec | None = None
+    shard_clips: int = Field(default=256, gt=0)  # the unit of work and of commit
+    item_seconds: float = Field(default=120.0, gt=0)  # time budget of one source file
+    item_memory_mb: int = Field(default=4_096, gt=0)  # memory budget of one worker
+
+    @model_validator(mode="after")
+    def _both_codecs(self) -> Preprocess:
+        if (self.video_codec is None) != (self.audio_codec is None):
+            raise ValueError("`audio_codec`: give both codecs, or neither for a store of pixels and samples")
+        return self

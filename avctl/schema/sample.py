@@ -1,0 +1,37 @@
+"""What a trained generator is asked for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from avctl.recipe.spec import PathField, Spec
+from avctl.schema.train import Task
+
+
+class Request(Spec):
+    """One set of clips: a task over held-out clips of the data, or over prompts from a file."""
+
+    task: Task = "text_to_both"
+    split: Literal["train", "valid", "test", "unseen"] = "test"
+    count: int = Field(default=16, gt=0)
+    use_caption: bool = True
+    guidance: float = Field(default=1.0, ge=0)  # 1: without
+    keep_s: float = Field(default=1.0, gt=0)  # extend: seconds given at the start
+
+    @property
+    def name(self) -> str:
+        """Folder of the set inside the sample artifact."""
+        captions = "" if self.use_caption else "-uncaptioned"
+        return f"{self.task}-{self.split}{captions}"
+
+
+class Sample(Spec):
+    requests: tuple[Request, ...] = (Request(),)
+    prompts: PathField | None = None  # a text file, one prompt a line: also rendered, as `prompts`
+    negative_prompt: str = ""
+    solver: Literal["euler", "heun"] = "euler"
+    steps: int = Field(default=50, gt=0)
+    shift: float = Field(default=1.0, gt=0)  # > 1 spends more steps near the noise
+    batch: int = Field(default=16, gt=0)  # clips at once
