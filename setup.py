@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 torch = ["torch==2.11.*", "torchvision==0.26.*", "torchaudio==2.11.*", "triton==3.6.*; sys_platform == 'linux'"]
-data = ["numpy", "av>=17", "zarr==3.1.*", "zarrs==0.2.*", "scenedetect>=0.7,<0.8", "scipy", "pyarrow"]
+data = ["numpy", "einops", "av>=17", "zarr==3.1.*", "zarrs==0.2.*", "scenedetect>=0.7,<0.8", "scipy", "pyarrow"]
 crawl = ["httpx", "httpx-secure>=2", "protego"]
 export = ["safetensors", "onnx", "onnxscript", "onnxruntime"]
 
