@@ -1,0 +1,46 @@
+"""A task is a mask: which latent frames are given, so clean and never denoised, and which are made."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from avctl.models.latents import Latents, Layout
+from avctl.schema.train import Task, TaskMix
+
+TASKS: tuple[Task, ...] = ("text_to_both", "audio_to_video", "video_to_audio", "image_to_video", "extend")
+
+
+def given_frames(task: Task, layout: Layout, first_frames: int = 1, keep: float = 0.5) -> tuple[Tensor, Tensor]:
+    """What `task` gives: video (F,) and audio (F,), 1 where given.
+
+    image_to_video gives the first `first_frames` latent frames (one token's worth), extend the first share `keep`.
+    """
+    video, audio = torch.zeros(layout.video_frames), torch.zeros(layout.audio_frames)
+    match task:
+        case "text_to_both":
+            pass
+        case "audio_to_video":
+            audio[:] = 1
+        case "video_to_audio":
+            video[:] = 1
+        case "image_to_video":
+            video[:first_frames] = 1
+        case "extend":
+            video[: round(keep * len(video))] = 1
+            audio[: round(keep * len(audio))] = 1
+    return video, audio
+
+
+def draw_tasks(mix: TaskMix, count: int, generator: torch.Generator) -> list[Task]:
+    """`count` tasks in the proportions of the mix."""
+    weights = torch.tensor([getattr(mix, task) for task in TASKS])
+    return [TASKS[i] for i in torch.multinomial(weights, count, replacement=True, generator=generator)]
+
+
+def draw_given(tasks: list[Task], layout: Layout, first_frames: int, generator: torch.Generator) -> Latents:
+    """Masks of a training batch, video (B, F) and audio (B, F); `extend` keeps a quarter to three quarters."""
+    keeps = 0.25 + 0.5 * torch.rand(len(tasks), generator=generator)
+    masks = [given_frames(task, layout, first_frames, float(keep)) for task, keep in zip(tasks, keeps, strict=True)]
+    video, audio = zip(*masks, strict=True)
+    return Latents(torch.stack(video), torch.stack(audio))

@@ -1,0 +1,155 @@
+"""One transformer over text, video and audio tokens (the `JointDiT` section of a recipe).
+
+Every token has a time in seconds; a video token also has a place. Every token is *free* (noisy, at diffusion time t of
+its clip) or *given* (clean, t = 1): which, is the only difference between the tasks.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot, silu
+
+from avctl.models.blocks import Groups, JointBlock, normalize
+from avctl.models.latents import Latents, Layout
+from avctl.models.rope import rotation
+from avctl.schema import JointDiT
+
+TIME_FREQUENCIES = 32
+TEXT, VIDEO, AUDIO = range(3)
+
+
+class JointTransformer(nn.Module):
+    """Latents, diffusion time and text states to an output per latent: a velocity or a clean estimate."""
+
+    def __init__(self, spec: JointDiT, layout: Layout):
+        super().__init__()
+        self.spec, self.layout = spec, layout
+        width = spec.width
+        self.patches = Patches(spec, layout)
+        self.embed_video, self.embed_audio = (nn.Linear(size, width) for size in self.patches.sizes)
+        self.kind = nn.Parameter(torch.randn(3, width) * 0.1)  # what a token of each stream is
+        self.time = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.dual = nn.ModuleList(JointBlock(3, width, spec.heads, spec.mlp_ratio) for _ in range(spec.num_dual))
+        self.single = nn.ModuleList(JointBlock(1, width, spec.heads, spec.mlp_ratio) for _ in range(spec.num_single))
+        self.last = nn.Linear(width, 2 * width)
+        self.to_video, self.to_audio = (nn.Linear(width, size) for size in self.patches.sizes)
+        for layer in (self.last, self.to_video, self.to_audio):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, latents: Latents, t: Tensor, given: Latents, text: Tensor, pooled: Tensor) -> Latents:
+        """Output of the shape of `latents`: video (B, F, C, H, W) and audio (B, F, C).
+
+        t (B,) in [0, 1]; given: video (B, F) and audio (B, F), 1 where a latent frame is clean (a token counts as
+        given by its first frame); text (B, L, D) states; pooled (B, D).
+        """
+        video, audio = self.patches.split(latents)
+        given = given.map(lambda mask, step: mask[:, ::step], self.patches.frame_steps)
+        xs = [
+            text + self.kind[TEXT],
+            self.embed_video(video) + self.kind[VIDEO],
+            self.embed_audio(audio) + self.kind[AUDIO],
+        ]
+        positions = self.patches.positions(text.shape[1], video.shape[1], audio.shape[1], video)
+        cos_sin = rotation(positions, self.spec.width // self.spec.heads)
+        streams = self._groups(t, given, pooled, [x.shape[1] for x in xs])
+        for block in self.dual:
+            xs = block(xs, streams, cos_sin)
+        lengths = [x.shape[1] for x in xs]
+        x, joined = torch.cat(xs, dim=1), _join(streams)
+        for block in self.single:
+            (x,) = block([x], [joined], cos_sin)
+        shift, scale = (joined.member @ self.last(joined.cond)).chunk(2, dim=-1)
+        _, video, audio = (normalize(x) * (1 + scale) + shift).split(lengths, dim=1)
+        return self.patches.join(self.to_video(video), self.to_audio(audio), latents)
+
+    def _groups(self, t: Tensor, given: Latents, pooled: Tensor, lengths: list[int]) -> list[Groups]:
+        """Condition and membership of each stream: text is always given, the others are free or given by token."""
+        clean = torch.ones_like(t)
+        at = self.time(_time_features(torch.stack([t, clean], dim=1))) + pooled[:, None]  # B 2 D: free, given
+        rows = at.shape[0]
+        text = Groups(
+            silu(at[:, 1:] + self.kind[TEXT]), torch.ones(rows, lengths[0], 1, dtype=at.dtype, device=at.device)
+        )
+        per_frame = self.patches.tokens_per_frame
+        video = given.video.repeat_interleave(per_frame, dim=1) if per_frame > 1 else given.video
+        return [text] + [
+            Groups(silu(at + self.kind[kind]), one_hot(mask.long(), 2).to(at.dtype))
+            for kind, mask in ((VIDEO, video), (AUDIO, given.audio))
+        ]
+
+
+class Patches:
+    """Latents to tokens and back, and where each token stands. No weights."""
+
+    def __init__(self, spec: JointDiT, layout: Layout):
+        self.video_patch, self.audio_patch = spec.video_patch, spec.audio_patch
+        (frames, rows, columns), (height, width) = spec.video_patch, layout.video_size
+        wrong = (
+            height % rows or width % columns or layout.video_frames % frames or layout.audio_frames % spec.audio_patch
+        )
+        if wrong:
+            raise ValueError(
+                f"patches {spec.video_patch} and {spec.audio_patch} do not divide latents of "
+                f"{layout.video_frames} x {height} x {width} and {layout.audio_frames} frames"
+            )
+        self.grid = (height // rows, width // columns)
+        self.tokens_per_frame = self.grid[0] * self.grid[1]
+        self.sizes = (math.prod(spec.video_patch) * layout.video_channels, spec.audio_patch * layout.audio_channels)
+        self.seconds = (frames / layout.video_rate, spec.audio_patch / layout.audio_rate)  # a token lasts
+
+    @property
+    def frame_steps(self) -> Latents:
+        """Latent frames a token spans: slices of a mask over frames that leave one entry a token."""
+        return Latents(self.video_patch[0], self.audio_patch)  # type: ignore[arg-type]
+
+    def split(self, latents: Latents) -> tuple[Tensor, Tensor]:
+        """-> video tokens (B, V, p), audio tokens (B, A, q)."""
+        f, h, w = self.video_patch
+        video = latents.video.unflatten(4, (-1, w)).unflatten(3, (-1, h)).unflatten(1, (-1, f))  # B F f C H h W w
+        video = video.permute(0, 1, 4, 6, 2, 3, 5, 7).flatten(4).flatten(1, 3)
+        return video, latents.audio.unflatten(1, (-1, self.audio_patch)).flatten(2)
+
+    def join(self, video: Tensor, audio: Tensor, like: Latents) -> Latents:
+        """The inverse of `split`, for latents of the shape of `like`."""
+        f, h, w = self.video_patch
+        channels = like.video.shape[2]
+        video = video.unflatten(2, (f, channels, h, w)).unflatten(1, (-1, *self.grid))  # B F H W f C h w
+        video = video.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6).flatten(4, 5).flatten(1, 2)
+        return Latents(video, audio.unflatten(2, (self.audio_patch, -1)).flatten(1, 2))
+
+    def positions(self, num_text: int, num_video: int, num_audio: int, like: Tensor) -> Tensor:
+        """(S, 3): the middle of each token in seconds, and its row and column; text stands at the start."""
+        rows, columns = self.grid
+        frames = num_video // self.tokens_per_frame
+        video_time, audio_time = (
+            (torch.arange(count, device=like.device) + 0.5) * seconds
+            for count, seconds in zip((frames, num_audio), self.seconds, strict=True)
+        )
+        place = torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"), dim=-1).view(
+            -1, 2
+        )
+        place = place.to(video_time).expand(frames, -1, -1).flatten(0, 1)
+        video = torch.cat([video_time.repeat_interleave(self.tokens_per_frame)[:, None], place], dim=1)
+        audio = torch.cat([audio_time[:, None], torch.zeros(num_audio, 2).to(video)], dim=1)
+        return torch.cat([torch.zeros(num_text, 3).to(video), video, audio])
+
+
+def _time_features(t: Tensor) -> Tensor:
+    """t (...) in [0, 1] -> (..., 2 * TIME_FREQUENCIES) cosines and sines of 1 to 200 radians."""
+    turns = t[..., None] * torch.exp(torch.linspace(0, math.log(200), TIME_FREQUENCIES, device=t.device))
+    return torch.cat([turns.cos(), turns.sin()], dim=-1)
+
+
+def _join(streams: list[Groups]) -> Groups:
+    """The groups of all streams as those of the joined sequence: memberships on a block diagonal."""
+    total = sum(s.cond.shape[1] for s in streams)
+    before, members = 0, []
+    for stream in streams:
+        count = stream.cond.shape[1]
+        members.append(torch.nn.functional.pad(stream.member, (before, total - before - count)))
+        before += count
+    return Groups(torch.cat([s.cond for s in streams], dim=1), torch.cat(members, dim=1))

@@ -1,0 +1,59 @@
+"""The latents of a batch of clips, and what is known of their shape and clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from avctl.codecs import AudioCodec, VideoCodec
+from avctl.schema import Clip
+
+
+class Latents(NamedTuple):
+    """Both modalities of a batch; any pair of tensors that belong together one to one."""
+
+    video: Tensor  # B F C H W
+    audio: Tensor  # B F C
+
+    def map(self, function: Callable[..., Tensor], *others: Latents) -> Latents:
+        """`function` on the video of all, and on the audio of all."""
+        return Latents(
+            function(self.video, *(o.video for o in others)), function(self.audio, *(o.audio for o in others))
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shape and rate of the latents that a model is built for. Lengths are the model's clip length."""
+
+    video_frames: int  # F of a clip
+    video_channels: int  # C
+    video_size: tuple[int, int]  # H, W
+    video_rate: float  # latent frames a second
+    audio_frames: int
+    audio_channels: int
+    audio_rate: float
+
+    @classmethod
+    def of(cls, clip: Clip, video: VideoCodec, audio: AudioCodec) -> Layout:
+        """The latents that these codecs make of a clip."""
+        frames, channels, *size = video.latent_shape(clip.frames, clip.size)
+        return cls(
+            video_frames=frames,
+            video_channels=channels,
+            video_size=(size[0], size[1]),
+            video_rate=clip.fps / video.time,
+            audio_frames=audio.latent_frames(clip.samples),
+            audio_channels=audio.channels,
+            audio_rate=clip.sample_rate / audio.hop,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Layout:
+        return cls(**{**data, "video_size": tuple(data["video_size"])})

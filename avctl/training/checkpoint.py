@@ -1,0 +1,75 @@
+"""Checkpoints: staged, fsynced, renamed; verified when read; the last one stays until the next is complete.
+
+A checkpoint is a folder `step-00000500/` of safetensors files and a `state.json` with the step and every file's sha256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from avctl.job import InputError
+
+STATE = "state.json"
+
+
+class Checkpoints:
+    """The checkpoints of one run, the newest `keep` of them."""
+
+    def __init__(self, folder: Path, keep: int = 2):
+        self.folder, self.keep = folder, keep
+
+    def save(self, step: int, parts: dict[str, dict[str, Tensor]]) -> None:
+        """Write the tensors of each part, then make the checkpoint visible by one rename."""
+        final = self.folder / f"step-{step:08d}"
+        staged = final.with_suffix(".staged")
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True)
+        for name, tensors in parts.items():
+            save_file({k: v.contiguous() for k, v in tensors.items()}, staged / f"{name}.safetensors")
+        sums = {file.name: _sha256(file) for file in sorted(staged.iterdir())}
+        (staged / STATE).write_text(json.dumps({"step": step, "sha256": sums}))
+        for path in (*staged.iterdir(), staged):
+            _sync(path)
+        shutil.rmtree(final, ignore_errors=True)
+        staged.rename(final)
+        _sync(self.folder)
+        for old in self._finished()[: -self.keep]:
+            shutil.rmtree(old)
+
+    def latest(self) -> tuple[int, dict[str, dict[str, Tensor]]] | None:
+        """Step and parts of the newest checkpoint. InputError where it does not match its checksums."""
+        finished = self._finished()
+        if not finished:
+            return None
+        newest = finished[-1]
+        state = json.loads((newest / STATE).read_text())
+        for name, expected in state["sha256"].items():
+            if not (newest / name).is_file() or _sha256(newest / name) != expected:
+                raise InputError(
+                    f"checkpoint `{newest.name}` is damaged: `{name}` does not match its checksum",
+                    hint=f"remove `{newest}` to go on from the one before it",
+                )
+        return state["step"], {Path(name).stem: load_file(newest / name) for name in state["sha256"]}
+
+    def _finished(self) -> list[Path]:
+        return sorted(p for p in self.folder.glob("step-*") if p.suffix != ".staged")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
