@@ -8,7 +8,10 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
 
+from avctl.errors import InputError, Interrupted, MachineError, StageError
 from avctl.schema import Recipe
+
+__all__ = ["InputError", "Interrupted", "Job", "MachineError", "Reporter", "StageError"]
 
 
 class Reporter(Protocol):
@@ -43,24 +46,4 @@ class Job:
     out: Path
     report: Reporter
     stop: Event  # set by the first Ctrl-C, TERM or USR2: save, then raise `Interrupted`
-    retry: bool = False  # try dead letters again
-
-
-class Interrupted(Exception):
-    """The stage was asked to stop and saved its state: the same command goes on from here (exit 75)."""
-
-
-class StageError(Exception):
-    """The stage failed for a reason that it understands (exit 1)."""
-
-    def __init__(self, message: str, hint: str | None = None):
-        super().__init__(message)
-        self.message, self.hint = message, hint
-
-
-class InputError(StageError):
-    """An input is missing or damaged (exit 4)."""
-
-
-class MachineError(StageError):
-    """The machine lacks something; `hint` is the command that installs it (exit 6)."""
+    retry: bool = False  # try dead letters again: `out` then starts as a copy of the finished artifact

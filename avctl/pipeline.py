@@ -1,10 +1,18 @@
-"""The whole data flow: which sections and which artifacts each stage reads."""
+"""The whole data flow: which sections and which artifacts each stage reads.
+
+Fingerprints, the order of work, resuming and `avctl plan` all follow from the six rows of `PIPELINE`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+from avctl.recipe.content import content_hash
 from avctl.recipe.fingerprint import fingerprint
+from avctl.recipe.spec import Spec
 from avctl.schema import Recipe, Trained
 
 
@@ -24,6 +32,23 @@ PIPELINE = (
     Stage("eval", reads=("eval",), needs=("sample", "preprocess", "codec")),
     Stage("export", reads=("export",), needs=("train", "codec")),
 )
+STAGES = tuple(stage.name for stage in PIPELINE)
+Content = Callable[[Path], str]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One artifact to be made: a stage of a recipe, with the fingerprints of what it reads."""
+
+    stage: Stage
+    recipe: Recipe
+    fingerprint: str
+    inputs: Mapping[str, str] = field(default_factory=dict)  # name of the input -> fingerprint of its artifact
+    is_codec: bool = False  # it belongs to the recipe that trains the codec
+
+    @property
+    def folder(self) -> str:
+        return f"{self.recipe.name}-{self.fingerprint}"
 
 
 def codec_recipe(recipe: Recipe) -> Recipe | None:
@@ -32,14 +57,50 @@ def codec_recipe(recipe: Recipe) -> Recipe | None:
     return codec.recipe if isinstance(codec, Trained) else None
 
 
-def fingerprints(recipe: Recipe) -> dict[str, str]:
-    """Fingerprint of every stage that the recipe describes, and of its trained `codec`."""
-    prints: dict[str, str] = {}
-    if codec := codec_recipe(recipe):
-        prints["codec"] = fingerprints(codec)["train"]
+def steps(recipe: Recipe, content: Content = content_hash, given: Mapping[str, str] | None = None) -> list[Step]:
+    """Every artifact that the recipe describes, in the order of work; the codec's own come first.
+
+    `content` hashes what stands outside (see `recipe.content`); `given` puts an artifact's fingerprint in the place
+    of a stage (or of `codec`): nothing is said about how it was made, and all that depends on it is renamed.
+    """
+    prints = dict(given or {})
+    found: list[Step] = []
+    codec = codec_recipe(recipe)
+    if codec and "codec" not in prints:
+        wanted = ("crawl", "preprocess", "train")
+        ahead = [step for step in steps(codec, content) if step.is_codec or step.stage.name in wanted]
+        found += [Step(s.stage, _with_runtime(s.recipe, recipe), s.fingerprint, s.inputs, True) for s in ahead]
+        prints["codec"] = found[-1].fingerprint
     for stage in PIPELINE:
-        if getattr(recipe, stage.name) is not None:
-            sections = {name: getattr(recipe, name) for name in stage.reads}
+        if getattr(recipe, stage.name) is not None and stage.name not in prints:
             inputs = {name: prints[name] for name in stage.needs if name in prints}
-            prints[stage.name] = fingerprint(stage.name, stage.version, sections, inputs)
-    return prints
+            sections = {name: getattr(recipe, name) for name in stage.reads}
+            stand_in = _trained_by(prints.get("codec"))
+            prints[stage.name] = fingerprint(stage.name, stage.version, sections, inputs, content, stand_in)
+            found.append(Step(stage, recipe, prints[stage.name], inputs))
+    return _each_once(found)
+
+
+def fingerprints(recipe: Recipe, content: Content = content_hash) -> dict[str, str]:
+    """Fingerprint of every stage that the recipe describes, and of its trained `codec`."""
+    return {
+        name: print_
+        for step in steps(recipe, content)
+        if not step.is_codec
+        for name, print_ in {**step.inputs, step.stage.name: step.fingerprint}.items()
+    }
+
+
+def _trained_by(codec: str | None) -> Callable[[Spec], Any]:
+    """In a fingerprint, a trained codec is the artifact that it is, not the text of its recipe."""
+    return lambda spec: {"kind": "trained", "codec": codec} if isinstance(spec, Trained) else None
+
+
+def _with_runtime(codec: Recipe, recipe: Recipe) -> Recipe:
+    """How to run is said once, by the outer recipe."""
+    return codec.model_copy(update={"runtime": recipe.runtime})
+
+
+def _each_once(found: list[Step]) -> list[Step]:
+    """A codec may share its crawl with the recipe that uses it."""
+    return list({(step.stage.name, step.fingerprint): step for step in reversed(found)}.values())[::-1]

@@ -1,0 +1,59 @@
+"""From the command line to steps: the recipe with its overrides, and the fingerprints of all that it describes."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from avctl.artifact import Store
+from avctl.cli.given import apply_given
+from avctl.cli.options import Options
+from avctl.errors import InputError, UsageError
+from avctl.pipeline import STAGES, Step, steps
+from avctl.recipe.load import read
+from avctl.recipe.override import override
+from avctl.schema import Recipe
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A recipe as this command line means it."""
+
+    ref: str
+    recipe: Recipe
+    sources: tuple[Path, ...]
+    store: Store
+    steps: list[Step]
+    options: Options
+
+    def own_step(self, stage: str) -> Step:
+        """The step of this recipe's own `stage`. Raises UsageError if the recipe has no such section."""
+        for step in self.steps:
+            if step.stage.name == stage and not step.is_codec:
+                return step
+        has = [name for name in STAGES if getattr(self.recipe, name) is not None]
+        if stage in has:
+            raise UsageError(f"`{stage}` is given by `--with`: there is nothing to make")
+        raise UsageError(f"`{self.ref}` has no section `{stage}`", f"it has {', '.join(f'`{name}`' for name in has)}")
+
+    def inputs(self, step: Step) -> dict[str, Path]:
+        """The finished artifacts that the step reads. Raises InputError with the command that makes a missing one."""
+        return {name: self.input(name, fingerprint) for name, fingerprint in step.inputs.items()}
+
+    def input(self, name: str, fingerprint: str) -> Path:
+        stage = "train" if name == "codec" else name
+        if found := self.store.find(stage, fingerprint):
+            return found
+        command = "run" if name == "codec" else name
+        words = shlex.join(["avctl", command, self.ref, *self.options.words()])
+        raise InputError(f"no {name} artifact `{fingerprint}` in `{self.store.root}`", f"make it: {words}")
+
+
+def resolve(ref: str, options: Options) -> Resolved:
+    """Load, override, and name every artifact. Raises RecipeError, UsageError, InputError."""
+    loaded = read(ref, Recipe)
+    recipe = override(loaded.recipe, *options.overrides)
+    recipe, prints, roots = apply_given(recipe, options.given)
+    store = Store(options.store, tuple(root for root in roots if root.resolve() != options.store.resolve()))
+    return Resolved(ref, recipe, loaded.sources, store, steps(recipe, store.content, prints), options)

@@ -1,0 +1,71 @@
+"""The content hash of a file or folder that stands outside avctl's store.
+
+A folder's hash covers every name below it and each file's bytes. What cannot be read counts as just that, so the
+hash is defined for any folder: `broken` links, `loop`s, `unreadable` files, and `special` ones (sockets, pipes).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from avctl.errors import InputError
+
+FileHash = Callable[[Path, os.stat_result], str]
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_hash(path: Path, hash_file: FileHash = lambda path, _: sha256(path)) -> str:
+    """Hex digest of a file, or of a folder and all below it. Raises InputError when there is neither."""
+    if path.is_dir():
+        digest = hashlib.sha256()
+        for name, what in _entries(os.fspath(path), b"", (os.path.realpath(path),), hash_file):
+            digest.update(b"%d:%s=%s\n" % (len(name), name, what.encode()))
+        return digest.hexdigest()
+    if not path.exists():
+        raise InputError(f"nothing at `{path}`, which the recipe names", "check the path; it counts from here")
+    what = _file(path, hash_file)
+    if what == "unreadable":
+        raise InputError(f"`{path}`, which the recipe names, cannot be read", f"ls -l {path}")
+    return what
+
+
+def _entries(folder: str, prefix: bytes, above: tuple[str, ...], hash_file: FileHash) -> Iterator[tuple[bytes, str]]:
+    """(name from the top, what is there) in the order of names; `above` are the real folders that lead here."""
+    try:
+        names = sorted(os.listdir(os.fsencode(folder)))
+    except PermissionError:
+        yield prefix, "unreadable"
+        return
+    for name in names:
+        inner = os.path.join(folder, os.fsdecode(name))
+        if os.path.isdir(inner):
+            real = os.path.realpath(inner)
+            if real in above:
+                yield prefix + name, "loop"
+            else:
+                yield from _entries(inner, prefix + name + b"/", (*above, real), hash_file)
+        else:
+            yield prefix + name, _file(Path(inner), hash_file)
+
+
+def _file(path: Path, hash_file: FileHash) -> str:
+    try:
+        info = path.stat()
+        return hash_file(path, info) if stat.S_ISREG(info.st_mode) else "special"
+    except FileNotFoundError:
+        return "broken"
+    except PermissionError:
+        return "unreadable"
+    except OSError as error:
+        if error.errno == 40:  # ELOOP: a link that leads to itself
+            return "loop"
+        raise
