@@ -58,7 +58,7 @@ def read(ref: str | Path, kind: type[S]) -> Loaded[S]:
     with _package(path) as (folders, names), pure(lambda file: _is_below(file, folders)), all_problems():
         module = _run(path, folders)
         found = _named(module, name or "recipe", text, kind)
-        files = (module.__file__ for key, module in sys.modules.items() if key.partition(".")[0] in names)
+        files = (getattr(m, "__file__", None) for key, m in sys.modules.items() if key.partition(".")[0] in names)
         imported = {Path(file) for file in files if file}
     return Loaded(found, str(ref), (path, *sorted(imported - {path})))
 
