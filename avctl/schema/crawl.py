@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from avctl.recipe.spec import PathField, Spec
 
@@ -17,7 +17,8 @@ class Directory(Spec):
 
 
 class Manifest(Spec):
-    """A CSV, JSONL or Parquet table with a column `url` or `path`, and optionally `caption`, `licence`, `split`."""
+    """A CSV, TSV, JSONL or Parquet table with a column `url` or `path` (relative to the table), and optionally
+    `caption`, `licence`, `split` and `truth` (JSON)."""
 
     kind: Literal["manifest"] = "manifest"
     path: PathField
@@ -27,7 +28,7 @@ class Web(Spec):
     """URLs of media files, or of HTML pages whose links to media are followed (one hop)."""
 
     kind: Literal["web"] = "web"
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = Field(min_length=1)
 
 
 class Synthetic(Spec):
@@ -40,10 +41,10 @@ class Synthetic(Spec):
     count: int = Field(gt=0)
     first: int = Field(default=0, ge=0)  # index of the first clip: ranges that do not overlap share no clip
     seed: int = 0
-    seconds: float = 2.0
+    seconds: float = Field(default=2.0, gt=0)
     size: tuple[int, int] = (64, 64)
-    fps: int = 16
-    sample_rate: int = 16_000
+    fps: int = Field(default=16, gt=0)
+    sample_rate: int = Field(default=16_000, gt=0)
     unseen: int = Field(default=0, ge=0, le=27)  # (colour, shape, family) triples kept for the split `unseen`
 
 
@@ -51,14 +52,25 @@ Source = Annotated[Directory | Manifest | Web | Synthetic, Field(discriminator="
 
 
 class Crawl(Spec):
+    """Earlier sources win: of two items with one URL, or two files with the same bytes, the first is kept."""
+
     sources: tuple[Source, ...] = Field(min_length=1)
-    max_files: int | None = Field(default=None, gt=0)
-    exclude: tuple[str, ...] = ()  # hosts or URL prefixes never fetched
+    max_files: int | None = Field(default=None, gt=0)  # the first ones in the order of the sources
+    exclude: tuple[str, ...] = ()  # hosts (with their subdomains) or URL prefixes never fetched
     licences: tuple[str, ...] | None = None  # when given, only items that name one of these
-    user_agent: str = "avctl/0.1 (research crawler)"
+    user_agent: str = Field(default="avctl/0.1 (research crawler)", pattern=r"^[!-.0-~]+(/[ -~]*)?$")
     allow_private: tuple[str, ...] = ()  # hosts at private addresses that may be fetched, e.g. "127.0.0.1"
     host_interval_s: float = Field(default=1.0, ge=0)  # between two requests to one host
+    private_interval_s: float = Field(default=0.0, ge=0)  # the same for hosts in `allow_private`
     max_bytes: int = Field(default=2_000_000_000, gt=0)  # of one file
     max_seconds: float = Field(default=3_600.0, gt=0)  # for one file
-    min_bytes_per_s: float = Field(default=1_000.0, ge=0)  # slower, over ten seconds, is given up
-    attempts: int = Field(default=3, gt=0)  # claims of one item before it is a dead letter
+    min_bytes_per_s: float = Field(default=1_000.0, ge=0)  # slower, over `speed_window_s`, is given up
+    speed_window_s: float = Field(default=10.0, gt=0)
+    attempts: int = Field(default=3, gt=0)  # failed tries of one item that make a dead letter
+    backoff_s: float = Field(default=1.0, ge=0)  # before the second try; four times as long before each next one
+
+    @model_validator(mode="after")
+    def _loopback(self) -> Crawl:
+        if any(isinstance(source, Synthetic) for source in self.sources) and "127.0.0.1" not in self.allow_private:
+            raise ValueError('`allow_private`: synthetic clips are served at "127.0.0.1", which must be allowed here')
+        return self

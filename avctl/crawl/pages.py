@@ -1,0 +1,49 @@
+"""HTML pages: which media do they link to?"""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from urllib.parse import urljoin, urlsplit
+
+from avctl.crawl.outcome import Failure
+from avctl.crawl.url import canonical
+
+_VIDEO = (".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf")
+_VIDEO += (".ogv", ".ts", ".webm", ".wmv")
+_AUDIO = (".aac", ".aif", ".aiff", ".caf", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma", ".wv")
+_SUFFIXES = _VIDEO + _AUDIO
+
+
+def names_media(path: str) -> bool:
+    """Whether a path or URL has the suffix of a media file: a hint where to look, never a proof of what is there."""
+    return urlsplit(path).path.lower().endswith(_SUFFIXES)
+
+
+def media_links(html: str, url: str) -> tuple[str, ...]:
+    """Canonical URLs of what `<video>`, `<audio>` and `<source>` play and of links that name media, each once."""
+    parser = _Links(url)
+    parser.feed(html)
+    parser.close()
+    return tuple(parser.found)
+
+
+class _Links(HTMLParser):
+    def __init__(self, url: str):
+        super().__init__()
+        self.origin, self.found = url, dict[str, None]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value for name, value in attrs if value}
+        match tag:
+            case "base" if "href" in values:
+                self.origin = urljoin(self.origin, values["href"])
+            case "a" if "href" in values and names_media(values["href"]):
+                self._add(values["href"])
+            case "video" | "audio" | "source" if "src" in values:
+                self._add(values["src"])
+
+    def _add(self, link: str) -> None:
+        try:
+            self.found[canonical(urljoin(self.origin, link.strip()))] = None
+        except (Failure, ValueError):
+            return  # a link that is no http URL leads nowhere: blob:, data:, javascript:
