@@ -6,7 +6,7 @@ Fingerprints, the order of work, resuming and `avctl plan` all follow from the s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ PIPELINE = (
     Stage("export", reads=("export",), needs=("train", "codec")),
 )
 STAGES = tuple(stage.name for stage in PIPELINE)
+_CODEC_STAGES = ("crawl", "preprocess", "train")
 Content = Callable[[Path], str]
 
 
@@ -60,35 +61,43 @@ def codec_recipe(recipe: Recipe) -> Recipe | None:
 def steps(recipe: Recipe, content: Content = content_hash, given: Mapping[str, str] | None = None) -> list[Step]:
     """Every artifact that the recipe describes, in the order of work; the codec's own come first.
 
-    `content` hashes what stands outside (see `recipe.content`); `given` puts an artifact's fingerprint in the place
-    of a stage (or of `codec`): nothing is said about how it was made, and all that depends on it is renamed.
+    `content` hashes what stands outside (see `recipe.content`). `given` puts an artifact's fingerprint in the place
+    of a stage (or of `codec`): that stage and all before it are not made, and all that depends on it is renamed.
     """
     prints = dict(given or {})
+    skipped = {name for role in prints for name in ancestors(role)}
     found: list[Step] = []
     codec = codec_recipe(recipe)
-    if codec and "codec" not in prints:
-        wanted = ("crawl", "preprocess", "train")
-        ahead = [step for step in steps(codec, content) if step.is_codec or step.stage.name in wanted]
-        found += [Step(s.stage, _with_runtime(s.recipe, recipe), s.fingerprint, s.inputs, True) for s in ahead]
+    if codec and "codec" not in skipped:
+        ahead = [step for step in steps(codec, content) if step.is_codec or step.stage.name in _CODEC_STAGES]
+        found += [replace(step, recipe=_with_runtime(step.recipe, recipe), is_codec=True) for step in ahead]
         prints["codec"] = found[-1].fingerprint
     for stage in PIPELINE:
-        if getattr(recipe, stage.name) is not None and stage.name not in prints:
+        if getattr(recipe, stage.name) is not None and stage.name not in skipped:
             inputs = {name: prints[name] for name in stage.needs if name in prints}
             sections = {name: getattr(recipe, name) for name in stage.reads}
             stand_in = _trained_by(prints.get("codec"))
             prints[stage.name] = fingerprint(stage.name, stage.version, sections, inputs, content, stand_in)
             found.append(Step(stage, recipe, prints[stage.name], inputs))
-    return _each_once(found)
+    return list({(step.stage.name, step.fingerprint): step for step in found}.values())  # a codec may share the crawl
 
 
 def fingerprints(recipe: Recipe, content: Content = content_hash) -> dict[str, str]:
     """Fingerprint of every stage that the recipe describes, and of its trained `codec`."""
-    return {
-        name: print_
-        for step in steps(recipe, content)
-        if not step.is_codec
-        for name, print_ in {**step.inputs, step.stage.name: step.fingerprint}.items()
-    }
+    own = [step for step in steps(recipe, content) if not step.is_codec]
+    codec = {"codec": step.inputs["codec"] for step in own if "codec" in step.inputs}
+    return {**codec, **{step.stage.name: step.fingerprint for step in own}}
+
+
+def ancestors(role: str) -> set[str]:
+    """A stage (or `codec`) and all that it is made from."""
+    needs = {stage.name: stage.needs for stage in PIPELINE}.get(role, ())
+    return {role}.union(*map(ancestors, needs))
+
+
+def stage_of(role: str) -> str:
+    """The stage that makes an input: a codec is a `train` artifact of another recipe."""
+    return "train" if role == "codec" else role
 
 
 def _trained_by(codec: str | None) -> Callable[[Spec], Any]:
@@ -99,8 +108,3 @@ def _trained_by(codec: str | None) -> Callable[[Spec], Any]:
 def _with_runtime(codec: Recipe, recipe: Recipe) -> Recipe:
     """How to run is said once, by the outer recipe."""
     return codec.model_copy(update={"runtime": recipe.runtime})
-
-
-def _each_once(found: list[Step]) -> list[Step]:
-    """A codec may share its crawl with the recipe that uses it."""
-    return list({(step.stage.name, step.fingerprint): step for step in reversed(found)}.values())[::-1]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -20,13 +20,16 @@ PARTIAL = ".partial"
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of artifacts, with further ones (`also`) that are only read."""
+    """A folder of artifacts; `also` names further stores that are only read, `given` single artifacts."""
 
     root: Path
     also: tuple[Path, ...] = ()
+    given: Mapping[str, Path] = field(default_factory=dict)
 
     def find(self, stage: str, fingerprint: str) -> Path | None:
         """The finished artifact."""
+        if fingerprint in self.given:
+            return self.given[fingerprint]
         for root in (self.root, *self.also):
             for folder in sorted((root / stage).glob(f"*-{glob.escape(fingerprint)}")):
                 if folder.is_dir():
@@ -41,15 +44,22 @@ class Store:
         return self.root / stage / f".{fingerprint}.lock"
 
     def status(self, stage: str, fingerprint: str) -> Status:
-        """What there is. A run that was killed counts as interrupted: the same command goes on from it."""
+        """What there is of an artifact."""
         if is_locked(self.lock_file(stage, fingerprint)):
             return "running"
         if self.find(stage, fingerprint):
             return "done"
+        return self.working_state(stage, fingerprint)
+
+    def working_state(self, stage: str, fingerprint: str) -> Status:
+        """What there is of its working folder. A run that was killed counts as interrupted: it can go on."""
         partial = self.partial(stage, fingerprint)
         if partial is None:
             return "absent"
-        return "failed" if (partial / "error.txt").exists() else "interrupted"
+        if is_locked(self.lock_file(stage, fingerprint)):
+            return "running"
+        has_manifest = (partial / manifest.NAME).exists()
+        return "failed" if has_manifest and manifest.read(partial).state == "failed" else "interrupted"
 
     def folders(self) -> Iterator[Path]:
         """Every finished artifact and every working folder, in the order of names."""

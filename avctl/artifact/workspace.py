@@ -85,7 +85,7 @@ class Workspace:
             self._manifest.write(self.path)
         _make_read_only(self.path)
         old = self.store.find(self.step.stage.name, self.step.fingerprint)
-        if old and old.is_relative_to(self.store.root):
+        if old and old.parent == self.final.parent:
             move_aside(old)
         self.path.rename(self.final)
         _sync_folder(self.final.parent)

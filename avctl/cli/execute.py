@@ -19,9 +19,10 @@ from avctl.cli.resolve import Resolved
 from avctl.cli.signals import Stopper
 from avctl.errors import Failure, Interrupted, MachineError, StageError
 from avctl.job import Job
-from avctl.pipeline import Step
+from avctl.pipeline import Step, stage_of
 
 Run = Callable[[Job], None]
+HAVE_DEAD_LETTERS = ("crawl", "preprocess")
 
 
 def stage_run(name: str) -> Run:
@@ -48,21 +49,17 @@ class Executor:
 
     def make(self, step: Step) -> Path | None:
         """The step's artifact, made if it is missing; None in a dry run."""
-        stage, store, label = step.stage.name, self.resolved.store, f"{step.stage.name} {step.folder}"
         if self.stopper.event.is_set():
             raise Interrupted()
-        found = store.find(stage, step.fingerprint)
-        again = self.options.force or (self.options.retry and stage in ("crawl", "preprocess"))
-        if found and not again:
-            if not (changed := self._changed_inputs(step, require_intact(found))):
-                self.view.note(f"{label} is done")
-                self.planned.append({"stage": stage, "fingerprint": step.fingerprint, "would": "nothing"})
-                return found
-            self.view.warn(f"{label} was made from another {changed}: making it again, the old one is kept aside")
+        found = self._usable(step)
+        if found:
+            self.view.note(f"{step.stage.name} {step.folder} is done")
+            self.planned.append(_planned(step, "nothing"))
+            return found
         if self.options.is_dry:
-            self._say_plan(step, again=bool(found))
+            self._say_plan(step)
             return None
-        return self._work(step, found)
+        return self._work(step)
 
     def conclude(self, made: Mapping[str, Path]) -> None:
         """Where the things are that people want to look at."""
@@ -74,20 +71,35 @@ class Executor:
         if "export" in made:
             self.view.say(f"model:  {made['export']}")
 
-    def _work(self, step: Step, found: Path | None) -> Path:
+    def _usable(self, step: Step) -> Path | None:
+        """The finished artifact, unless it is to be made again. Raises InputError if it is damaged."""
+        found = self.resolved.store.find(step.stage.name, step.fingerprint)
+        if not found or self.options.force or self._retries(step):
+            return None
+        if changed := self._changed_inputs(step, require_intact(found)):
+            self.view.warn(f"`{found}` was made from another {changed}: making it again, the old one is kept aside")
+            return None
+        return found
+
+    def _retries(self, step: Step) -> bool:
+        return self.options.retry and step.stage.name in HAVE_DEAD_LETTERS
+
+    def _work(self, step: Step) -> Path:
         inputs = self.resolved.inputs(step)
-        rows = {name: _input_row(self.resolved.store.root, name, path) for name, path in inputs.items()}
+        rows = {name: _input_row(self.resolved.store.root, path) for name, path in inputs.items()}
         workspace = Workspace(self.resolved.store, step, rows, self.options.overrides)
         try:
-            seed = found if self.options.retry else None
+            if found := self._usable(step):  # made by another process since we looked
+                return found
+            seed = self.resolved.store.find(step.stage.name, step.fingerprint) if self._retries(step) else None
             is_finished = workspace.open(self.resolved.sources, afresh=self.options.force, seed=seed)
             if not is_finished:
                 self._run(step, inputs, workspace)
             return workspace.finish()
-        except Failure:
-            raise
         except Exception as error:
-            raise _disk_full(error, workspace.path) or error from error
+            if not isinstance(error, Failure) and (full := _disk_full(error, workspace.path)):
+                raise full from error
+            raise
         finally:
             workspace.release()
 
@@ -98,7 +110,7 @@ class Executor:
         try:
             with StageReport(workspace.path / "log.jsonl", self.view) as report:
                 run = self.run_of(name)
-                run(Job(step.recipe, inputs, workspace.path, report, self.stopper.event, self.options.retry))
+                run(Job(step.recipe, inputs, workspace.path, report, self.stopper.event, self._retries(step)))
         except (Interrupted, KeyboardInterrupt):
             workspace.leave("interrupted")
             raise
@@ -116,20 +128,23 @@ class Executor:
         """Inputs that exist and hold other data than those the artifact was made from."""
         changed = []
         for name, fingerprint in step.inputs.items():
-            now = self.resolved.store.find("train" if name == "codec" else name, fingerprint)
+            now = self.resolved.store.find(stage_of(name), fingerprint)
             if now and name in made.inputs and manifest.read(now).digest != made.inputs[name]["digest"]:
                 changed.append(name)
         return " and ".join(changed)
 
-    def _say_plan(self, step: Step, again: bool) -> None:
+    def _say_plan(self, step: Step) -> None:
         status = self.resolved.store.status(step.stage.name, step.fingerprint)
-        verb = {"interrupted": "go on with", "failed": "go on with", "running": "be refused: another process writes"}
-        would = "make again" if again else verb.get(status, "make")
-        self.planned.append({"stage": step.stage.name, "fingerprint": step.fingerprint, "would": would})
+        would = {"done": "make again", "running": "wait for", "absent": "make"}.get(status, "go on with")
+        self.planned.append(_planned(step, would))
         self.view.say(f"would {would} {step.stage.name} {step.folder}")
 
 
-def _input_row(root: Path, name: str, path: Path) -> dict[str, str]:
+def _planned(step: Step, would: str) -> dict[str, str]:
+    return {"stage": step.stage.name, "fingerprint": step.fingerprint, "would": would}
+
+
+def _input_row(root: Path, path: Path) -> dict[str, str]:
     made = require_intact(path)
     place = path.relative_to(root) if path.is_relative_to(root) else path.absolute()
     return {"stage": made.stage, "fingerprint": made.fingerprint, "digest": made.digest or "", "path": str(place)}

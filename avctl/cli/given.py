@@ -7,35 +7,51 @@ it gets another fingerprint.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from avctl.artifact import Manifest
 from avctl.artifact.store import require_intact
 from avctl.errors import UsageError
-from avctl.pipeline import PIPELINE, STAGES, codec_recipe
+from avctl.pipeline import PIPELINE, ancestors, codec_recipe
 from avctl.recipe.snapshot import thaw
 from avctl.recipe.spec import replace
 from avctl.schema import Recipe, Trained
 
 
-def apply_given(recipe: Recipe, artifacts: Sequence[Path]) -> tuple[Recipe, dict[str, str], list[Path]]:
-    """The recipe with the artifacts' sections, fingerprints by name, and the stores that they lie in.
+@dataclass(frozen=True)
+class Given:
+    """What `--with` changes: the recipe, fingerprints by role, and where those artifacts are."""
 
-    Raises InputError for what is no sound artifact, UsageError for one that the recipe has no use for.
-    """
-    prints: dict[str, str] = {}
-    roots: list[Path] = []
+    recipe: Recipe
+    prints: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)  # by fingerprint
+    stores: tuple[Path, ...] = ()  # where what they were made from may lie
+
+
+def apply_given(recipe: Recipe, artifacts: Sequence[Path]) -> Given:
+    """Raises InputError for what is no sound artifact, UsageError for one that the recipe has no use for."""
+    given = Given(recipe)
     for path in artifacts:
         manifest = require_intact(path)
         made_by = thaw(path / "recipe.yaml", Recipe)
         role = _role(manifest, made_by)
-        if role in prints:
+        if role in given.prints:
             raise UsageError(f"`--with {path}`: there is another {role} already")
-        recipe = _adopt(recipe, made_by, role, path)
-        prints[role] = manifest.fingerprint
-        prints |= {name: each["fingerprint"] for name, each in manifest.inputs.items() if name not in prints}
-        roots.append(path.absolute().parents[1])
-    return recipe, prints, roots
+        made_from = {name: each["fingerprint"] for name, each in manifest.inputs.items()}
+        fingerprint = _fingerprint(path, manifest)
+        given = Given(
+            recipe=_adopt(given.recipe, made_by, role, path),
+            prints={**made_from, **given.prints, role: fingerprint},
+            paths={**given.paths, fingerprint: path},
+            stores=(*given.stores, path.absolute().parents[1]),
+        )
+    return given
+
+
+def _fingerprint(path: Path, manifest: Manifest) -> str:
+    """Its own, unless it was moved aside or renamed: then its place may be taken, and its data names it."""
+    return manifest.fingerprint if path.name.endswith(f"-{manifest.fingerprint}") else (manifest.digest or "")[:12]
 
 
 def _role(manifest: Manifest, made_by: Recipe) -> str:
@@ -51,12 +67,5 @@ def _adopt(recipe: Recipe, made_by: Recipe, role: str, path: Path) -> Recipe:
         return replace(recipe, preprocess=replace(recipe.preprocess, video_codec=trained))
     if getattr(recipe, role) is None:
         raise UsageError(f"`--with {path}`: the recipe has no section `{role}`")
-    ahead = PIPELINE[: STAGES.index(role) + 1]
-    sections = {name for stage in ahead if stage.name in _ancestors(role) for name in stage.reads}
+    sections = {name for stage in PIPELINE if stage.name in ancestors(role) for name in stage.reads}
     return replace(recipe, **{name: getattr(made_by, name) for name in sorted(sections)})
-
-
-def _ancestors(role: str) -> set[str]:
-    """The stage and all that it depends on."""
-    needs = {stage.name: stage.needs for stage in PIPELINE}
-    return {role}.union(*(_ancestors(name) for name in needs[role] if name in needs))

@@ -10,7 +10,7 @@ from avctl.artifact import Store
 from avctl.cli.given import apply_given
 from avctl.cli.options import Options
 from avctl.errors import InputError, UsageError
-from avctl.pipeline import STAGES, Step, steps
+from avctl.pipeline import STAGES, Step, stage_of, steps
 from avctl.recipe.load import read
 from avctl.recipe.override import override
 from avctl.schema import Recipe
@@ -42,8 +42,7 @@ class Resolved:
         return {name: self.input(name, fingerprint) for name, fingerprint in step.inputs.items()}
 
     def input(self, name: str, fingerprint: str) -> Path:
-        stage = "train" if name == "codec" else name
-        if found := self.store.find(stage, fingerprint):
+        if found := self.store.find(stage_of(name), fingerprint):
             return found
         command = "run" if name == "codec" else name
         words = shlex.join(["avctl", command, self.ref, *self.options.words()])
@@ -54,6 +53,7 @@ def resolve(ref: str, options: Options) -> Resolved:
     """Load, override, and name every artifact. Raises RecipeError, UsageError, InputError."""
     loaded = read(ref, Recipe)
     recipe = override(loaded.recipe, *options.overrides)
-    recipe, prints, roots = apply_given(recipe, options.given)
-    store = Store(options.store, tuple(root for root in roots if root.resolve() != options.store.resolve()))
-    return Resolved(ref, recipe, loaded.sources, store, steps(recipe, store.content, prints), options)
+    given = apply_given(recipe, options.given)
+    store = Store(options.store, given.stores, given.paths)
+    todo = steps(given.recipe, store.content, given.prints)
+    return Resolved(ref, given.recipe, loaded.sources, store, todo, options)

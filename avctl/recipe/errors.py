@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import tokenize
 import unicodedata
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ class Where:
 
     def narrow(self, keyword: str, *indices: int) -> Where:
         """The span of `keyword=...` inside this call (of one element of its tuple), or this span if it is not there."""
-        call = _calls(self.file).get((self.end_line, self.end_col))
+        call = _calls(self.file, _modified(self.file)).get((self.end_line, self.end_col))
         node = next((k for k in call.keywords if k.arg == keyword), None) if call else None
         if node is None:
             return self
@@ -109,7 +110,6 @@ class RecipeError(Failure):
         return {**self.problems[0].plain(), "problems": [problem.plain() for problem in self.problems]}
 
 
-@cache
 def _lines(file: str) -> list[str]:
     try:
         with tokenize.open(file) as stream:
@@ -118,8 +118,12 @@ def _lines(file: str) -> list[str]:
         return []
 
 
+def _modified(file: str) -> int:
+    return os.stat(file).st_mtime_ns if os.path.exists(file) else 0
+
+
 @cache
-def _calls(file: str) -> dict[tuple[int, int], ast.Call]:
+def _calls(file: str, modified: int) -> dict[tuple[int, int], ast.Call]:
     """Calls of a file by their end, which no two calls share."""
     try:
         tree = ast.parse("\n".join(_lines(file)))

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Generic, TypeVar
 
 from avctl.recipe.errors import RecipeError, Where
@@ -55,8 +55,8 @@ def read(ref: str | Path, kind: type[S]) -> Loaded[S]:
         return Loaded(thaw(path, kind), str(ref), (path,))
     if path.suffix != ".py":
         raise RecipeError(f"`{text}` is not a recipe", hint="a recipe is a `.py` file, or a frozen `recipe.yaml`")
-    with _package(path) as (folders, names), pure(lambda file: _is_below(file, folders)), all_problems():
-        module = _run(path, folders)
+    with _package(path) as (folders, names), pure(lambda frame: _is_recipe(frame, names)), all_problems():
+        module = _run(path, folders, names)
         found = _named(module, name or "recipe", text, kind)
         files = (getattr(m, "__file__", None) for key, m in sys.modules.items() if key.partition(".")[0] in names)
         imported = {Path(file) for file in files if file}
@@ -85,8 +85,9 @@ def _package(path: Path) -> Iterator[tuple[list[Path], list[str]]]:
     beside = [above / "recipes" for above in folder.parents]
     folders = list(dict.fromkeys([folder, *[f for f in beside if f.is_dir()][:1], *([SHIPPED] * SHIPPED.is_dir())]))
     names = ["recipes"]
-    if folder.name not in sys.modules and folder.name.isidentifier() and not importlib.util.find_spec(folder.name):
-        names.append(folder.name)
+    own = folder.name
+    if own != "recipes" and own.isidentifier() and own not in sys.modules and not importlib.util.find_spec(own):
+        names.append(own)
     before = {key: sys.modules.pop(key) for key in list(sys.modules) if key.partition(".")[0] in names}
     for name in names:
         package = ModuleType(name)
@@ -101,7 +102,7 @@ def _package(path: Path) -> Iterator[tuple[list[Path], list[str]]]:
         sys.modules.update(before)
 
 
-def _run(path: Path, folders: list[Path]) -> ModuleType:
+def _run(path: Path, folders: list[Path], names: list[str]) -> ModuleType:
     name = f"recipes.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader
@@ -115,7 +116,7 @@ def _run(path: Path, folders: list[Path]) -> ModuleType:
         raise RecipeError(f"syntax error: {error.msg}", _syntax(error, path)) from error
     except Exception as error:
         hint = _importable(error, folders) if isinstance(error, ImportError) else None
-        raise RecipeError(f"{type(error).__name__}: {error}", _last_line(error, folders), hint) from error
+        raise RecipeError(f"{type(error).__name__}: {error}", _last_line(error, names), hint) from error
     return module
 
 
@@ -126,13 +127,14 @@ def _syntax(error: SyntaxError, path: Path) -> Where:
     return Where(error.filename or str(path), line, line, start, max(stop, start + 1))
 
 
-def _last_line(error: Exception, folders: list[Path]) -> Where | None:
+def _last_line(error: Exception, names: list[str]) -> Where | None:
     """The innermost line of a recipe that the error passed through."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if _is_below(f.filename, folders)]
-    if not frames:
+    frames = traceback.extract_tb(error.__traceback__)
+    is_recipe = [_is_recipe(frame, names) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    inner = [summary for summary, ours in zip(frames, is_recipe, strict=True) if ours]
+    if not inner:
         return None
-    last = frames[-1]
-    line = last.lineno or 1
+    last, line = inner[-1], inner[-1].lineno or 1
     return Where(last.filename, line, last.end_lineno or line, last.colno or 0, last.end_colno or (last.colno or 0) + 1)
 
 
@@ -146,8 +148,8 @@ def _importable(error: ImportError, folders: list[Path]) -> str | None:
     return f"`{package}` is not installed here" if isinstance(error, ModuleNotFoundError) else None
 
 
-def _is_below(file: str, folders: list[Path]) -> bool:
-    return any(Path(file).is_relative_to(folder) for folder in folders)
+def _is_recipe(frame: FrameType, names: list[str]) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in names
 
 
 def _neighbour(path: Path) -> str | None:

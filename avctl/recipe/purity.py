@@ -33,7 +33,7 @@ class _Guard:
     def __init__(self) -> None:
         self.is_installed = False
         self.thread: int | None = None  # the thread that loads a recipe
-        self.is_recipe: Callable[[str], bool] = lambda file: False
+        self.is_recipe: Callable[[FrameType], bool] = lambda frame: False
         self.error: RecipeError | None = None
 
     def hook(self, event: str, args: tuple[Any, ...]) -> None:
@@ -50,8 +50,8 @@ _guard = _Guard()
 
 
 @contextmanager
-def pure(is_recipe: Callable[[str], bool]) -> Iterator[None]:
-    """Refuse side effects of this thread; `is_recipe` tells which source files an error may point at.
+def pure(is_recipe: Callable[[FrameType], bool]) -> Iterator[None]:
+    """Refuse side effects of this thread; `is_recipe` tells which frames an error may point at.
 
     Raises RecipeError at the end even if the recipe swallowed the first one.
     """
@@ -77,9 +77,9 @@ def _is_write(args: tuple[Any, ...]) -> bool:
     return bool((isinstance(mode, str) and set(mode) & set("wax+")) or (isinstance(flags, int) and flags & _WRITES))
 
 
-def _line(frame: FrameType | None, is_recipe: Callable[[str], bool]) -> Where | None:
+def _line(frame: FrameType | None, is_recipe: Callable[[FrameType], bool]) -> Where | None:
     """The innermost line of a recipe on the stack."""
-    while frame and not is_recipe(frame.f_code.co_filename):
+    while frame and not is_recipe(frame):
         frame = frame.f_back
     if frame is None:
         return None
