@@ -23,6 +23,7 @@ class Integrity(Spec):
 
     max_start_offset_s: float = Field(default=0.1, gt=0)  # between first audio sample and first frame
     max_drift_s: float = Field(default=0.1, gt=0)  # difference of track lengths
+    max_damaged: int = Field(default=0, ge=0)  # packets of one file that do not decode cleanly
     max_rejected: float = Field(default=0.5, ge=0, le=1)  # share of damaged files above which the stage fails
 
 
@@ -42,6 +43,7 @@ class Split(Spec):
     """Sides by content hash, so that a clip never changes sides. A source's own `split` wins."""
 
     kind: Literal["random", "train", "test"] = "random"
+    by: Literal["source", "clip"] = "source"  # "clip" lets clips of one film be learnt from and tested on
     valid: float = Field(default=0.1, ge=0, le=1)
     test: float = Field(default=0.1, ge=0, le=1)
 

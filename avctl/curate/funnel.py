@@ -1,0 +1,109 @@
+"""Where files and clips went: every input is in exactly one line of the funnel, with examples by name."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from avctl.curate.assemble import Tables
+
+EXAMPLES = 5  # names a line
+
+
+def funnel(tables: Tables) -> dict[str, Any]:
+    """Counts and examples of a finished data set, plain data."""
+    names = {source["sha256"]: source["name"] for source in tables.sources}
+    kept = [row for row in tables.clips if row["reason"] is None]
+    dropped = [
+        (row["reason"], f"{names[row['source_sha256']]} at {row['start_s']:.2f} s")
+        for row in tables.clips
+        if row["reason"]
+    ]
+    refused = [(row["reason"], row["name"]) for row in tables.quarantine]
+    unfit = [source["name"] for source in tables.sources if not source["reason"] and not source["candidates"]]
+    used = {row["source_sha256"] for row in kept}
+    places = sum(source["places"] for source in tables.sources)
+    return {
+        "files": {
+            "given": len(tables.sources),
+            "quarantined": _lines(refused),
+            "too_short": {"count": len(unfit), "examples": unfit[:EXAMPLES]},  # no shot with sound holds a clip
+            "all_clips_dropped": len(tables.sources) - len(refused) - len(unfit) - len(used),
+            "used": len(used),
+        },
+        "clips": {
+            "places": places,  # where a clip fits into a shot
+            "beyond_max_clips": places - len(tables.clips),
+            "candidates": len(tables.clips),
+            "dropped": _lines(dropped),
+            "kept": len(kept),
+        },
+        "splits": dict(sorted(Counter(row["split"] for row in kept).items())),
+        "max_skew_samples": max((abs(row["skew"]) for row in kept), default=0.0),
+        "max_padded_samples": max((row["padded"] for row in kept), default=0),
+    }
+
+
+def write_funnel(folder: Path, counts: dict[str, Any]) -> None:
+    """`funnel.html` to look at and `funnel.json` to read."""
+    (folder / "funnel.html").write_text(_page(counts))
+    (folder / "funnel.json").write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
+
+
+def _lines(reasons: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Count and first examples by reason, the most frequent reason first."""
+    counts = Counter(reason for reason, _ in reasons)
+    return {
+        reason: {"count": count, "examples": [name for why, name in reasons if why == reason][:EXAMPLES]}
+        for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    }
+
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; width: 100% } td { padding: .2rem .5rem; vertical-align: top }
+td:nth-child(2) { text-align: right; font-variant-numeric: tabular-nums } td:nth-child(3) { width: 40% }
+.bar { background: #4a7ab5; height: 1.1em } .lost { background: #c8683f } small { color: #666; overflow-wrap: anywhere }
+"""
+
+
+def _page(counts: dict[str, Any]) -> str:
+    files, clips = counts["files"], counts["clips"]
+    file_rows = [("files given", files["given"], [], False)]
+    file_rows += [(f"quarantined: {reason}", *_cells(line)) for reason, line in files["quarantined"].items()]
+    file_rows += [("no shot holds a clip", *_cells(files["too_short"]))]
+    file_rows += [
+        ("every clip dropped", files["all_clips_dropped"], [], True),
+        ("files used", files["used"], [], False),
+    ]
+    clip_rows = [("clips that fit", clips["places"], [], False)]
+    clip_rows += [("beyond max_clips", clips["beyond_max_clips"], [], True)]
+    clip_rows += [(f"dropped: {reason}", *_cells(line)) for reason, line in clips["dropped"].items()]
+    clip_rows += [("clips kept", clips["kept"], [], False)]
+    clip_rows += [(f"in split {name}", count, [], False) for name, count in counts["splits"].items()]
+    skew = f"Largest skew between sound and picture: {counts['max_skew_samples']:.3f} samples."
+    return (
+        f'<!doctype html><meta charset="utf-8"><title>Funnel</title><style>{_STYLE}</style>'
+        f"<h1>What became of the data</h1>"
+        f"<h2>Files</h2>{_table(file_rows)}<h2>Clips</h2>{_table(clip_rows)}<p>{skew}</p>"
+    )
+
+
+def _cells(line: dict[str, Any]) -> tuple[int, list[str], bool]:
+    return line["count"], line["examples"], True
+
+
+def _table(rows: Iterable[tuple[str, int, list[str], bool]]) -> str:
+    rows = list(rows)
+    most = max(1, *(count for _, count, _, _ in rows))
+    return f"<table>{''.join(_table_row(*row, most) for row in rows)}</table>"
+
+
+def _table_row(label: str, count: int, examples: list[str], is_loss: bool, most: int) -> str:
+    names = f"<br><small>{html.escape(', '.join(examples))}</small>" if examples else ""
+    bar = f'<div class="bar{" lost" if is_loss else ""}" style="width:{100 * count / most:.1f}%"></div>'
+    return f"<tr><td>{html.escape(label)}{names}</td><td>{count:,}</td><td>{bar}</td></tr>"

@@ -1,0 +1,158 @@
+"""The unit of work and of commit: a group of source files, and the folder with what became of them.
+
+`work/00012/` holds `frames.u8` and `audio.i16` (the clips that passed, end to end), latents, and `outcomes.json`. A
+worker writes into a scratch folder of its run; the folder gets its name when the shard is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from avctl.curate.pool import Fault
+from avctl.curate.prepare import Outcome, Source, prepare
+from avctl.job import InputError
+from avctl.schema import Clip, Preprocess
+
+SHARD_BYTES = 64 * 2**20  # of source files: long films get a shard each, so that all workers have something to do
+FRAMES, AUDIO, OUTCOMES = "frames.u8", "audio.i16", "outcomes.json"
+
+
+@dataclass(frozen=True)
+class Shard(Sequence[Source]):
+    """Source files `first`, `first + 1`, ... of the data set."""
+
+    number: int
+    sources: tuple[Source, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.number:05d}"
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, item):  # pyright: ignore[reportIncompatibleMethodOverride]  # both forms, as of a tuple
+        return self.sources[item]
+
+
+def read_ledger(crawl: Path) -> list[tuple[Source, int]]:
+    """Every file of a crawl artifact and its size in bytes, ordered by content hash."""
+    ledger = crawl / "ledger.sqlite"
+    if not ledger.is_file():
+        raise InputError(f"`{ledger}` is missing: this is no crawl artifact", hint="run `avctl crawl` again")
+    query = "SELECT sha256, path, bytes, url, caption, split, truth FROM files ORDER BY sha256"
+    with closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
+        return [
+            (Source(sha256, crawl / path, url or path, caption, split, truth), size or 0)
+            for sha256, path, size, url, caption, split, truth in database.execute(query)
+        ]
+
+
+def group(sources: Sequence[tuple[Source, int]], most: int) -> list[Shard]:
+    """Neighbours together, at most `most` files and about `SHARD_BYTES` a shard."""
+    shards: list[Shard] = []
+    open_shard: list[Source] = []
+    size = 0
+    for source, length in sources:
+        if open_shard and (len(open_shard) == most or size + length > SHARD_BYTES):
+            shards.append(Shard(len(shards), tuple(open_shard)))
+            open_shard, size = [], 0
+        open_shard.append(source)
+        size += length
+    if open_shard:
+        shards.append(Shard(len(shards), tuple(open_shard)))
+    return shards
+
+
+@dataclass(frozen=True)
+class PrepareShard:
+    """The work of a worker: clips to files below `scratch`, outcomes back to the parent."""
+
+    scratch: Path
+    preprocess: Preprocess
+    clip: Clip
+
+    def __call__(self, shard: Shard, done: list[Outcome | Fault]) -> Iterator[Outcome]:
+        """Go on behind `done`. What a lost worker wrote after its last outcome is cut off."""
+        cv2.setNumThreads(1)
+        folder = self.scratch / shard.name
+        folder.mkdir(parents=True, exist_ok=True)
+        num_clips = sum(outcome.num_cut for outcome in done if isinstance(outcome, Outcome))
+        frames_bytes = num_clips * self.clip.frames * self.clip.size[0] * self.clip.size[1] * 3
+        audio_bytes = num_clips * self.clip.samples * self.clip.channels * 2
+        with _append(folder / FRAMES, frames_bytes) as frames, _append(folder / AUDIO, audio_bytes) as audio:
+            for source in shard[len(done) :]:
+                outcome, cuts = prepare(source, self.preprocess, self.clip)
+                for cut in cuts:
+                    frames.write(cut.frames.data)
+                    audio.write(cut.audio.data)
+                yield outcome
+
+
+class Workspace:
+    """`work/` of the stage: committed shards, and the scratch folder of this run."""
+
+    def __init__(self, folder: Path, clip: Clip):
+        self.folder, self.clip = folder, clip
+        folder.mkdir(exist_ok=True)
+        for left in folder.glob("run-*"):  # of a run that was killed; its workers may live for one more item
+            shutil.rmtree(left)
+        self.scratch = folder / f"run-{uuid.uuid4().hex}"
+        self.scratch.mkdir()
+
+    def is_committed(self, shard: Shard) -> bool:
+        return (self.folder / shard.name / OUTCOMES).is_file()
+
+    def commit(self, shard: Shard, results: Sequence[Outcome | Fault]) -> None:
+        """Make a finished shard of the scratch folder permanent, whole or not at all."""
+        folder = self.scratch / shard.name
+        rows = [asdict(result if isinstance(result, Outcome) else _faulty(result)) for result in results]
+        (folder / OUTCOMES).write_text(json.dumps(rows))
+        for file in folder.iterdir():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+        os.replace(folder, self.folder / shard.name)
+
+    def withdraw(self, shard: Shard) -> None:
+        """Undo a commit: the shard will be worked through again."""
+        shutil.rmtree(self.folder / shard.name)
+
+    def outcomes(self, shard: Shard) -> list[Outcome]:
+        return [Outcome.of(row) for row in json.loads((self.folder / shard.name / OUTCOMES).read_text())]
+
+    def frames(self, shard: Shard, scratch: bool = False) -> np.ndarray:
+        """Frames (n, T, H, W, 3) uint8 of the clips of a shard, mapped from disk."""
+        return self.read(shard, FRAMES, np.uint8, (self.clip.frames, *self.clip.size, 3), scratch)
+
+    def audio(self, shard: Shard, scratch: bool = False) -> np.ndarray:
+        """Samples (n, samples, channels) int16 of the clips of a shard, mapped from disk."""
+        return self.read(shard, AUDIO, np.int16, (self.clip.samples, self.clip.channels), scratch)
+
+    def read(self, shard: Shard, file: str, dtype: type, item: tuple[int, ...], scratch: bool = False) -> np.ndarray:
+        """Clips (n, *item) of one file of a shard, committed or still in scratch."""
+        path = (self.scratch if scratch else self.folder) / shard.name / file
+        if not path.stat().st_size:
+            return np.empty((0, *item), dtype)
+        return np.memmap(path, dtype, "r").reshape(-1, *item)
+
+
+def _append(path: Path, length: int):
+    """The file cut to `length` bytes and open for more, unbuffered: what is written survives the worker."""
+    path.touch()
+    os.truncate(path, length)
+    return path.open("ab", buffering=0)
+
+
+def _faulty(fault: Fault) -> Outcome:
+    return Outcome(reason=fault.reason, detail=fault.detail)

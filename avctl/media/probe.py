@@ -1,0 +1,128 @@
+"""Opens a media file that nobody vouches for, and says what its headers claim.
+
+Only containers that hold sound and picture themselves are opened, and only through the `file` protocol: a playlist, a
+concat script or an image sequence could name other files, and FFmpeg would read them. What a file *does* is measured
+by decoding it (`decode.py`); what it claims is used only to notice that something is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+FORMATS = (
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "flv", "ogg", "mpeg", "mpegts", "mpegvideo"),
+    *("asf", "mxf", "nut", "rm", "dv", "gxf", "ivf", "h264", "hevc", "obu", "wav", "mp3", "aac", "flac", "aiff", "w64"),
+)
+_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
+
+
+class MediaError(Exception):
+    """A file that cannot be used. `reason` is a class that reports count; `detail` is one sentence without paths."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the headers claim; times in seconds on the presentation clock, None where the container says nothing."""
+
+    container: str
+    video_codec: str
+    width: int  # as coded: before rotation and with pixels that may not be square
+    height: int
+    pixel_format: str
+    bits: int  # a colour component
+    pixel_aspect: float  # width of a pixel over its height
+    audio_codec: str
+    sample_rate: int  # Hz
+    channels: int
+    video_end_s: float | None
+    audio_end_s: float | None
+    end_s: float | None  # of the file as a whole
+
+
+def open_media(path: Path) -> InputContainer:
+    """The file, open and its headers read.
+
+    MediaError: `missing`, `unreadable`, `empty`, `not_media`, `truncated`, `refused`.
+    """
+    _check_file(path)
+    try:
+        return av.open(f"file:{path.absolute()}", options=_OPTIONS, metadata_errors="replace")
+    except av.error.InvalidDataError as error:
+        raise _not_media(path) from error
+    except av.error.FFmpegError as error:
+        raise MediaError("refused", f"FFmpeg: {error.strerror}; only ordinary media containers are opened") from error
+
+
+def tracks(container: InputContainer) -> tuple[VideoStream, AudioStream]:
+    """The first picture track and the first sound track. MediaError: `no_video`, `no_audio`, `unsupported`."""
+    video = [stream for stream in container.streams.video if not _is_cover(stream)]
+    audio = container.streams.audio
+    if not video:
+        raise MediaError("no_video", "the file has no moving picture")
+    if not audio:
+        raise MediaError("no_audio", "the file has no sound track")
+    for stream in (video[0], audio[0]):
+        if stream.codec_context is None:
+            raise MediaError("unsupported", f"the {stream.type} track has a codec that FFmpeg cannot decode")
+    return video[0], audio[0]
+
+
+def probe(container: InputContainer, video: VideoStream, audio: AudioStream) -> Probe:
+    """What the headers claim about the two tracks."""
+    picture, sound = video.codec_context, audio.codec_context
+    components = picture.format.components if picture.format else ()
+    return Probe(
+        container=container.format.name,
+        video_codec=picture.name,
+        width=picture.width,
+        height=picture.height,
+        pixel_format=picture.format.name if picture.format else "unknown",
+        bits=max((component.bits for component in components), default=8),
+        pixel_aspect=float(video.sample_aspect_ratio or picture.sample_aspect_ratio or 1),
+        audio_codec=sound.name,
+        sample_rate=sound.sample_rate,
+        channels=sound.channels,
+        video_end_s=_end(video),
+        audio_end_s=_end(audio),
+        end_s=(container.start_time or 0) / 1e6 + container.duration / 1e6 if container.duration else None,
+    )
+
+
+def _check_file(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise MediaError("empty", "the file has no bytes")
+    except FileNotFoundError as error:
+        raise MediaError("missing", "the file is not there") from error
+    except OSError as error:
+        raise MediaError("unreadable", error.strerror or "the file cannot be read") from error
+
+
+def _not_media(path: Path) -> MediaError:
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide"):
+        return MediaError("truncated", "an mp4 whose index (moov) is missing or cut off")
+    return MediaError("not_media", "the bytes are not a media container")
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    return bool(stream.disposition & stream.disposition.attached_pic)
+
+
+def _end(stream: VideoStream | AudioStream) -> float | None:
+    if stream.duration is None or stream.time_base is None:
+        return None
+    return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
