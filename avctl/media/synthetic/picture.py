@@ -6,7 +6,7 @@ import numpy as np
 
 from avctl.media.synthetic.world import FLOOR, HALF_HEIGHT, World
 
-_PALETTE = {
+PALETTE = {
     "red": (1.0, 0.1, 0.1),
     "green": (0.1, 0.9, 0.1),
     "blue": (0.15, 0.25, 1.0),
@@ -35,7 +35,7 @@ def picture(world: World, size: tuple[int, int], fps: int) -> np.ndarray:
     dx, dy = x - centre_x, y - centre_y  # T 1 W, T H 1
 
     frames = np.repeat(_background(world, y[0], width)[None], len(t), axis=0)
-    colour = np.asarray(_PALETTE[world.colour]) * world.brightness(t)[:, None]  # T 3
+    colour = np.asarray(PALETTE[world.colour]) * world.brightness(t)[:, None]  # T 3
     _blend(frames, _coverage(_inside(world.shape, dx, dy, world.radius), height), colour)
     if world.material == "metal":
         _blend(frames, _SHINE * _coverage(_highlight(world, dx, dy), height), world.brightness(t)[:, None].repeat(3, 1))
