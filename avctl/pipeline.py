@@ -85,8 +85,8 @@ def steps(recipe: Recipe, content: Content = content_hash, given: Mapping[str, s
 def fingerprints(recipe: Recipe, content: Content = content_hash) -> dict[str, str]:
     """Fingerprint of every stage that the recipe describes, and of its trained `codec`."""
     own = [step for step in steps(recipe, content) if not step.is_codec]
-    codec = {"codec": step.inputs["codec"] for step in own if "codec" in step.inputs}
-    return {**codec, **{step.stage.name: step.fingerprint for step in own}}
+    codecs = {name: print_ for step in own for name, print_ in step.inputs.items() if name == "codec"}
+    return {**codecs, **{step.stage.name: step.fingerprint for step in own}}
 
 
 def ancestors(role: str) -> set[str]:

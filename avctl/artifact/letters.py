@@ -1,4 +1,4 @@
-"""Dead letters: the items that a crawl or preprocess artifact gave up, each with its reason; and where files came from."""
+"""Which items an artifact gave up, each with its reason, and where the files of a crawl came from."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ def dead_letters(folder: Path) -> Iterator[dict[str, Any]]:
 
 def files_from(folder: Path, source: str) -> list[dict[str, Any]]:
     """The files of a crawl that came from a host, or from URLs (or paths) that begin with `source`."""
-    rows = _rows(
-        folder / "ledger.sqlite", "SELECT sha256, path, url, final_url, source, licence FROM files ORDER BY url"
-    )
-    return [row for row in rows if any(_is_from(str(row[key] or ""), source) for key in ("url", "final_url", "source"))]
+    columns = ("url", "final_url", "source", "path", "sha256", "licence")
+    rows = _rows(folder / "ledger.sqlite", f"SELECT {', '.join(columns)} FROM files ORDER BY url")
+    return [row for row in rows if any(_is_from(str(row[key] or ""), source) for key in columns[:3])]
 
 
 def _is_from(url: str, source: str) -> bool:

@@ -15,7 +15,7 @@ from avctl.artifact.store import require_intact
 from avctl.errors import UsageError
 from avctl.pipeline import PIPELINE, ancestors, codec_recipe
 from avctl.recipe.snapshot import thaw
-from avctl.recipe.spec import replace
+from avctl.recipe.spec import mark, origins, replace, set_origins
 from avctl.schema import Recipe, Trained
 
 
@@ -34,7 +34,7 @@ def apply_given(recipe: Recipe, artifacts: Sequence[Path]) -> Given:
     given = Given(recipe)
     for path in artifacts:
         manifest = require_intact(path)
-        made_by = thaw(path / "recipe.yaml", Recipe)
+        made_by = mark(thaw(path / "recipe.yaml", Recipe), f"--with {path}")
         role = _role(manifest, made_by)
         if role in given.prints:
             raise UsageError(f"`--with {path}`: there is another {role} already")
@@ -68,4 +68,6 @@ def _adopt(recipe: Recipe, made_by: Recipe, role: str, path: Path) -> Recipe:
     if getattr(recipe, role) is None:
         raise UsageError(f"`--with {path}`: the recipe has no section `{role}`")
     sections = {name for stage in PIPELINE if stage.name in ancestors(role) for name in stage.reads}
-    return replace(recipe, **{name: getattr(made_by, name) for name in sorted(sections)})
+    adopted = replace(recipe, **{name: getattr(made_by, name) for name in sorted(sections)})
+    set_origins(adopted, {**origins(adopted), **dict.fromkeys(sections, f"--with {path}")})
+    return adopted

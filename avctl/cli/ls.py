@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 
 from avctl.cli.options import json_option, store_option
 from avctl.cli.table import Row, print_table, size
+from avctl.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,9 +57,11 @@ def ls(
     problems = _problems(folders) if verify else []
     if as_json:
         click.echo(json.dumps({"rows": rows, "problems": problems} if verify else {"rows": rows}, default=str))
-    else:
-        print_table(rows, "nothing")
+        sys.exit(InputError.code if problems else 0)
+    print_table(rows, "nothing")
     _complain(problems)
+    if verify:
+        click.echo(f"{len(folders)} verified", err=True)
 
 
 def _row(store: Store, folder: Path) -> Row:
@@ -91,13 +95,11 @@ def _unfinished(store: Store, folders: list[Path]) -> list[Row]:
     """Artifacts that wait to be resumed, each with the last line of its error."""
     rows = []
     for folder in folders:
-        row = _row(store, folder)
+        row = {name: value for name, value in _row(store, folder).items() if name in ("stage", "artifact", "state")}
         if row["state"] in ("failed", "interrupted"):
             error = folder / "error.txt"
             last = error.read_text().strip().splitlines()[-1:] if error.exists() else []
-            rows.append(
-                {"stage": row["stage"], "artifact": row["artifact"], "state": row["state"], "error": "".join(last)}
-            )
+            rows.append({**row, "error": "".join(last)})
     return rows
 
 
@@ -143,8 +145,6 @@ def _problems(folders: list[Path]) -> list[str]:
 
 
 def _complain(problems: list[str]) -> None:
-    from avctl.errors import InputError
-
     for problem in problems:
         click.echo(f"damaged: {problem}", err=True)
     if problems:

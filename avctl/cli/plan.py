@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @recipe_options
-@click.option(
-    "--like", metavar="OTHER", help="Show only what differs from this recipe, and which artifacts they share."
-)
+@click.option("--like", metavar="OTHER", help="Show what differs from this recipe, and what they share.")
 def plan(recipe: str, options: Options, like: str | None) -> None:
     """Show what of RECIPE is done, what would run, and each value's origin."""
     from dataclasses import replace

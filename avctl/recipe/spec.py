@@ -79,6 +79,15 @@ def set_origins(spec: Spec, where: Mapping[str, Origin]) -> None:
     object.__setattr__(spec, "_origins", dict(where))
 
 
+def mark(value: Any, origin: Origin) -> Any:
+    """`value` with every field of every section in it said to come from `origin`."""
+    if isinstance(value, Spec):
+        set_origins(value, dict.fromkeys(fields(value), origin))
+    for inner in fields(value).values() if isinstance(value, Spec) else value if isinstance(value, tuple) else ():
+        mark(inner, origin)
+    return value
+
+
 def added(neutral: Any, **constraints: Any) -> Any:
     """A field added later: artifacts made before it keep their fingerprint while it equals `neutral`."""
     return Field(default=neutral, json_schema_extra={"added": True}, **constraints)
