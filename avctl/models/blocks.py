@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, scaled_dot_product_attention, silu
+from torch.nn.functional import layer_norm, silu
 
+from avctl.models.attention import attention
 from avctl.models.rope import rotate
 
 
@@ -37,8 +38,7 @@ class JointBlock(nn.Module):
         parts = [stream.qkv(x, m) for stream, x, m in zip(self.streams, xs, modulations, strict=True)]
         qk, v = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))  # B S 2 N K, B S N K
         q, k = rotate(qk, cos_sin).unbind(2)
-        mixed = scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        heads = mixed.transpose(1, 2).flatten(2).split([x.shape[1] for x in xs], dim=1)  # each B S_i D
+        heads = attention(q, k, v).flatten(2).split([x.shape[1] for x in xs], dim=1)  # each B S_i D
         return [s.update(x, h, m) for s, x, h, m in zip(self.streams, xs, heads, modulations, strict=True)]
 
 

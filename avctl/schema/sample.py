@@ -29,7 +29,8 @@ class Request(Spec):
 
 class Sample(Spec):
     requests: tuple[Request, ...] = (Request(),)
-    prompts: PathField | None = None  # a text file, one prompt a line: also rendered, as `prompts`
+    prompts: PathField | None = None  # a text file, one prompt a line: also rendered, as the set `prompts`
+    prompts_guidance: float = Field(default=3.0, ge=0)
     negative_prompt: str = ""
     solver: Literal["euler", "heun"] = "euler"
     steps: int = Field(default=50, gt=0)

@@ -1,0 +1,99 @@
+"""The transformer as ONNX, for clips of any length and batches of any size, checked against PyTorch by onnxruntime."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from avctl.models.generator import Generator
+from avctl.models.joint_dit import JointTransformer
+from avctl.models.latents import Latents
+
+INPUTS = ("video", "audio", "t", "given_video", "given_audio", "text", "pooled")
+OUTPUTS = ("video_out", "audio_out")
+OPSET = 20
+
+
+class Flat(nn.Module):
+    """The transformer with one tensor an argument."""
+
+    def __init__(self, transformer: JointTransformer):
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(
+        self,
+        video: Tensor,
+        audio: Tensor,
+        t: Tensor,
+        given_video: Tensor,
+        given_audio: Tensor,
+        text: Tensor,
+        pooled: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        out = self.transformer(Latents(video, audio), t, Latents(given_video, given_audio), text, pooled)
+        return out.video, out.audio
+
+
+def export_onnx(model: Generator, path: Path) -> None:
+    """Write the transformer in float32. Batch, text length and both latent lengths are dynamic."""
+    video_step, audio_step = model.transformer.spec.video_patch[0], model.transformer.spec.audio_patch
+    batch, words = torch.export.Dim("batch", min=1), torch.export.Dim("words", min=1)
+    frames = video_step * torch.export.Dim("video_tokens", min=1)
+    steps = audio_step * torch.export.Dim("audio_tokens", min=1)
+    shapes = {
+        "video": {0: batch, 1: frames}, "audio": {0: batch, 1: steps}, "t": {0: batch},
+        "given_video": {0: batch, 1: frames}, "given_audio": {0: batch, 1: steps},
+        "text": {0: batch, 1: words}, "pooled": {0: batch},
+    }  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            Flat(model.transformer).eval(),
+            example(model, batch=2, scale=1.0),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=INPUTS,
+            output_names=OUTPUTS,
+            dynamic_shapes=shapes,
+            verbose=False,
+        )
+    assert program is not None
+    program.save(str(path))
+
+
+def relative_error(model: Generator, path: Path) -> dict[str, float]:
+    """Largest |onnx - torch| over the largest |torch|, by case: the trained length, half of it, and twice it."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    flat, errors = Flat(model.transformer).eval(), {}
+    for name, batch, scale in (("trained length", 2, 1.0), ("half the length", 3, 0.5), ("twice the length", 1, 2.0)):
+        inputs = example(model, batch, scale)
+        with torch.inference_mode():
+            expected = flat(*inputs)
+        got = session.run(list(OUTPUTS), {k: v.numpy() for k, v in zip(INPUTS, inputs, strict=True)})
+        errors[name] = max(
+            float(np.abs(g - e.numpy()).max() / max(1e-12, e.abs().max())) for g, e in zip(got, expected, strict=True)
+        )
+    return errors
+
+
+def example(model: Generator, batch: int, scale: float) -> tuple[Tensor, ...]:
+    """Random inputs for clips `scale` times as long as the model was trained on; half of the clips have given sound."""
+    layout, generator = model.layout, torch.Generator().manual_seed(0)
+    steps = model.transformer.spec.video_patch[0], model.transformer.spec.audio_patch
+    lengths = (layout.video_frames, layout.audio_frames)
+    frames, sounds = (max(1, round(scale * n / step)) * step for n, step in zip(lengths, steps, strict=True))
+    width, words = model.transformer.spec.width, 7
+    shapes = (batch, frames, layout.video_channels, *layout.video_size), (batch, sounds, layout.audio_channels)
+    video, audio = (torch.randn(shape, generator=generator) for shape in shapes)
+    given_audio = (torch.arange(batch) % 2).float()[:, None].expand(batch, sounds).contiguous()
+    return (
+        video, audio, torch.rand(batch, generator=generator), torch.zeros(batch, frames), given_audio,
+        torch.randn(batch, words, width, generator=generator), torch.randn(batch, width, generator=generator),
+    )  # fmt: skip

@@ -1,0 +1,137 @@
+"""Generate the clips that a recipe asks for, as mp4 files with sound.
+
+Every set is a folder: `clips/00000.mp4` ... and `clips.jsonl`, a row a clip. A batch is made again whole if any of its
+files is missing, because another batch size may round differently.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from avctl.data.seed import seeded
+from avctl.errors import InputError, Interrupted
+from avctl.generate import AVPipeline, Known, Settings
+from avctl.job import Job
+from avctl.models import pretrained
+from avctl.schema import Request, Sample, TrainGenerator
+from avctl.store.reader import ClipRow, Store
+from avctl.training.device import prepare
+
+
+@dataclass(frozen=True)
+class Set:
+    """Clips to be made alike: one prompt each, and the held-out clip that it belongs to, if one does."""
+
+    name: str
+    request: Request
+    prompts: list[str]
+    rows: list[ClipRow]  # empty for prompts from a file
+
+
+def run(job: Job) -> None:
+    recipe = job.recipe
+    assert recipe.sample and isinstance(recipe.train, TrainGenerator)
+    device = prepare(recipe.runtime)
+    model = pretrained.trained(recipe, job.inputs["train"], job.inputs.get("codec"))
+    pipe = AVPipeline(model, recipe.train.dtype).to(device)
+    store = Store(job.inputs["preprocess"])
+    sets = _sets(recipe.sample, store)
+    total, done = sum(len(s.prompts) for s in sets), 0
+    for each in sets:
+        for first in range(0, len(each.prompts), recipe.sample.batch):
+            if job.stop.is_set():
+                raise Interrupted
+            batch = range(first, min(first + recipe.sample.batch, len(each.prompts)))
+            _make(job, pipe, store, each, batch)
+            done += len(batch)
+            job.report.progress("sample", done, total, set=each.name)
+        _write_rows(job, each)
+    names = [{"name": s.name, "task": s.request.task, "split": s.request.split if s.rows else None} for s in sets]
+    (job.out / "sets.json").write_text(json.dumps(names, indent=1) + "\n")
+
+
+def _sets(sample: Sample, store: Store) -> list[Set]:
+    """What to make. InputError where the data has too few clips or a file has no prompts."""
+    sets = []
+    for request in sample.requests:
+        rows = store.clips(request.split)
+        if len(rows) < request.count:
+            raise InputError(
+                f"`{request.name}` asks for {request.count} clips of `{request.split}`, which has {len(rows)}",
+                hint="lower `sample.requests.N.count`, or crawl more clips",
+            )
+        rows = rows[: request.count]
+        sets.append(Set(request.name, request, [row.caption if request.use_caption else "" for row in rows], rows))
+    if sample.prompts:
+        prompts = [line.strip() for line in sample.prompts.read_text().splitlines() if line.strip()]
+        if not prompts:
+            raise InputError(f"`{sample.prompts}` holds no prompts", hint="one prompt a line")
+        sets.append(Set("prompts", Request(count=len(prompts), guidance=sample.prompts_guidance), prompts, []))
+    return sets
+
+
+def _make(job: Job, pipe: AVPipeline, store: Store, each: Set, batch: range) -> None:
+    """One batch of a set, unless all its files are there."""
+    sample, request = job.recipe.sample, each.request
+    assert sample
+    folder = job.out / each.name / "clips"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{i:05d}.mp4" for i in batch]
+    if all(file.is_file() for file in files):
+        return
+    settings = Settings(
+        task=request.task,
+        steps=sample.steps,
+        guidance=request.guidance,
+        solver=sample.solver,
+        shift=sample.shift,
+        keep_s=request.keep_s,
+        negative_prompt=sample.negative_prompt,
+    )
+    generators = [seeded(job.recipe.seed, "sample", each.name, i) for i in batch]
+    known = _known(request, store, each.rows[batch.start : batch.stop])
+    made = pipe.generate(each.prompts[batch.start : batch.stop], generators, settings, known)
+    for file, output in zip(files, made, strict=True):
+        output.save(file)
+
+
+def _known(request: Request, store: Store, rows: Sequence[ClipRow]) -> Known:
+    """The pictures and sounds of held-out clips that the task is given."""
+    frames = samples = None
+    if request.task in ("video_to_audio", "image_to_video", "extend"):
+        stacked = torch.stack([torch.from_numpy(store.frames(row)) for row in rows])
+        frames = stacked.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+    if request.task in ("audio_to_video", "extend"):
+        samples = torch.stack([torch.from_numpy(store.audio(row)) for row in rows]).transpose(1, 2).float() / 32_768
+    return Known(frames, samples)
+
+
+def _write_rows(job: Job, each: Set) -> None:
+    def row(i: int) -> dict[str, Any]:
+        source = each.rows[i] if each.rows else None
+        return {
+            "index": i,
+            "file": f"clips/{i:05d}.mp4",
+            "prompt": each.prompts[i],
+            "seed": job.recipe.seed,
+            "task": each.request.task,
+            "split": source.split if source else None,
+            "clip_id": source.clip_id if source else None,
+            "truth": source.truth if source else None,
+        }
+
+    lines = [json.dumps(row(i), sort_keys=True, ensure_ascii=False) for i in range(len(each.prompts))]
+    _write(job.out / each.name / "clips.jsonl", "\n".join(lines) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text)
+    part.replace(path)

@@ -1,0 +1,93 @@
+"""Train the model of a recipe: a joint generator, or a codec for other recipes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+
+import torch
+from safetensors.torch import save_file
+
+from avctl.codecs.build import WEIGHTS
+from avctl.codecs.frame_autoencoder import FrameAutoencoderCodec
+from avctl.data.seed import seeded
+from avctl.errors import InputError
+from avctl.generate import AVPipeline, Settings
+from avctl.job import Job
+from avctl.models import pretrained
+from avctl.models.latents import Latents
+from avctl.models.pretrained import Pretrained
+from avctl.schema import FrameAutoencoder, JointDiT, TrainAutoencoder, TrainGenerator
+from avctl.store.reader import ClipRow, Store
+from avctl.training.autoencoder import AutoencoderObjective
+from avctl.training.device import prepare
+from avctl.training.ema import EMA
+from avctl.training.generator import GeneratorObjective
+from avctl.training.loop import fit
+
+SCALE_CLIPS = 1_000  # from which the scale of the latents is taken
+PREVIEWS = 4  # clips rendered during training
+
+
+def run(job: Job) -> None:
+    device = prepare(job.recipe.runtime)
+    torch.manual_seed(job.recipe.seed)  # of the first weights
+    store = Store(job.inputs["preprocess"])
+    rows = store.clips("train")
+    if not rows:
+        raise InputError("the data set has no clips for training", hint="look at its funnel.html for what was dropped")
+    match job.recipe.model, job.recipe.train:
+        case JointDiT(), TrainGenerator():
+            _train_generator(job, store, rows, device)
+        case FrameAutoencoder(), TrainAutoencoder():
+            _train_autoencoder(job, store, rows, device)
+    shutil.rmtree(job.out / "work", ignore_errors=True)
+
+
+def _train_generator(job: Job, store: Store, rows: list[ClipRow], device: torch.device) -> None:
+    recipe = job.recipe
+    assert isinstance(recipe.train, TrainGenerator)
+    model = pretrained.untrained(recipe, job.inputs.get("codec"))
+    sample = store.latents(rows[:SCALE_CLIPS])
+    model.generator.scale.fit(Latents(*(torch.from_numpy(array).float() for array in sample)))
+    model.generator.to(device)
+    ema = EMA(model.generator, recipe.train.ema)
+    averaged = Pretrained(model.config, ema.model, model.video_codec, model.audio_codec)
+    objective = GeneratorObjective(model.generator, recipe, store, rows, device)
+    fit(objective, recipe.train, job, ema, _preview(job, averaged, store, device))
+    pretrained.save(averaged, job.out)
+
+
+def _train_autoencoder(job: Job, store: Store, rows: list[ClipRow], device: torch.device) -> None:
+    recipe = job.recipe
+    assert isinstance(recipe.train, TrainAutoencoder) and isinstance(recipe.model, FrameAutoencoder)
+    codec = FrameAutoencoderCodec(recipe.model).to(device)
+    objective = AutoencoderObjective(codec, recipe, store, rows, device)
+    objective.start()
+    fit(objective, recipe.train, job)
+    save_file({name: tensor.cpu().contiguous() for name, tensor in codec.state_dict().items()}, job.out / WEIGHTS)
+
+
+def _preview(job: Job, model: Pretrained, store: Store, device: torch.device) -> Callable[[int], None]:
+    """Every `sample_every` steps, a few captions that training does not see, rendered to `samples/`."""
+    assert isinstance(job.recipe.train, TrainGenerator)
+    every = job.recipe.train.sample_every
+    if not every:
+        return lambda step: None
+    pipe = AVPipeline(model, job.recipe.train.dtype).to(device)
+    held_out = (store.clips("valid") or store.clips("test") or store.clips("train"))[:PREVIEWS]
+    prompts = [row.caption for row in held_out]
+
+    def preview(step: int) -> None:
+        if step % every:
+            return
+        folder = job.out / "samples" / f"step-{step:08d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        generators = [seeded(job.recipe.seed, "preview", i) for i in range(len(prompts))]
+        made = pipe.generate(prompts, generators, Settings(steps=25, guidance=3.0))
+        for i, output in enumerate(made):
+            output.save(folder / f"{i:05d}.mp4")
+        (folder / "prompts.json").write_text(json.dumps(prompts, indent=1, ensure_ascii=False) + "\n")
+
+    return preview

@@ -1,0 +1,64 @@
+"""The objective of a frame autoencoder: squared and absolute error of single frames, with noise on the latents."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import l1_loss, mse_loss, relu
+
+from avctl.codecs.frame_autoencoder import FrameAutoencoderCodec
+from avctl.data.order import Order
+from avctl.data.seed import seeded
+from avctl.schema import Recipe, TrainAutoencoder
+from avctl.store.reader import ClipRow, Store
+from avctl.training.precision import autocast
+
+FRAMES_PER_CLIP = 8  # of a batch: neighbours differ little, and a clip is read whole
+PCA_CLIPS = 128
+LATENT_BOUND, BOUND_WEIGHT = 3.0, 1e-2  # latents beyond it are pulled back
+
+
+class AutoencoderObjective:
+    """Random frames of random clips."""
+
+    def __init__(
+        self, model: FrameAutoencoderCodec, recipe: Recipe, store: Store, rows: list[ClipRow], device: torch.device
+    ):
+        assert isinstance(recipe.train, TrainAutoencoder)
+        self.model, self.spec, self.seed, self.device = model, recipe.train, recipe.seed, device
+        self.store, self.rows = store, rows
+        self.per_clip = min(FRAMES_PER_CLIP, recipe.clip.frames)
+        self.order = Order(len(rows), max(1, recipe.train.batch // self.per_clip), recipe.seed)
+
+    def start(self) -> None:
+        """Set the linear skip from a sample of clips."""
+        clips = [self.rows[i] for i in Order(len(self.rows), min(PCA_CLIPS, len(self.rows)), self.seed)(0)]
+        self.model.start_from_pca(self._frames(clips, seeded(self.seed, "pca")))
+
+    def batch(self, step: int) -> Tensor:
+        return self._frames([self.rows[i] for i in self.order(step)], seeded(self.seed, "train", step))
+
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        frames = batch.to(self.device)
+        with autocast(self.spec.dtype, self.device):
+            latents = self.model.encode_frames(frames).float()
+            noise = torch.randn(latents.shape, generator=seeded(self.seed, "noise", step)).to(self.device)
+            rebuilt = self.model.decode_frames(latents + self.spec.latent_noise * noise).float()
+        squared = mse_loss(rebuilt, frames)
+        outside = relu(latents.abs() - LATENT_BOUND).square().mean()
+        total = squared + self.spec.l1 * l1_loss(rebuilt, frames) + BOUND_WEIGHT * outside
+        return total, {"psnr": psnr(squared.detach())}
+
+    def _frames(self, rows: list[ClipRow], generator: torch.Generator) -> Tensor:
+        """A few frames of each clip as (B, 3, H, W) in [-1, 1]."""
+        picked = []
+        for row in rows:
+            frames = self.store.frames(row)
+            picked.append(frames[torch.randperm(len(frames), generator=generator)[: self.per_clip].numpy()])
+        return torch.from_numpy(np.concatenate(picked)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def psnr(squared_error: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB, of a mean squared error in a range of [-1, 1]."""
+    return 10 * torch.log10(4 / squared_error.clamp(min=1e-10))

@@ -1,0 +1,27 @@
+"""Where tensors live and on how many threads: the `runtime` section made real."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from avctl.errors import MachineError
+from avctl.schema import Runtime
+
+
+def prepare(runtime: Runtime) -> torch.device:
+    """Set torch's threads and determinism; the device to work on. MachineError where it does not exist."""
+    torch.set_num_threads(runtime.threads or len(os.sched_getaffinity(0)))
+    torch.use_deterministic_algorithms(True, warn_only=False)
+    match runtime.device:
+        case "cpu":
+            return torch.device("cpu")
+        case "cuda" if not torch.cuda.is_available():
+            raise MachineError(
+                "the recipe asks for `runtime.device` cuda, and there is none", hint="-o runtime.device=auto"
+            )
+        case "auto" if not torch.cuda.is_available():
+            return torch.device("cpu")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
+    return torch.device("cuda")
