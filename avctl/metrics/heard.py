@@ -53,15 +53,15 @@ def onsets(mono: np.ndarray, sample_rate: int) -> np.ndarray:
     Loudness is the sum over mel bands of the square root of their magnitude: a soft note counts beside a loud one.
     """
     window, hop = int(_WINDOW_S * sample_rate), int(_HOP_S * sample_rate)
-    padded = np.pad(mono, window // 2, mode="reflect")  # zeros would add a click to a tone that the clip cuts off
-    spectra = np.abs(np.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, window)[::hop] * np.hanning(window)))
-    loudness = gaussian_filter1d(np.sqrt(spectra @ _mel(window, sample_rate)).sum(1), _SMOOTH_S / _HOP_S)
     reach, apart = round(_REACH_S / _HOP_S), round(_APART_S / _HOP_S)
-    rise = np.zeros(len(loudness))
-    rise[reach:-reach] = (loudness[2 * reach :] - loudness[: -2 * reach]) / max(loudness.max(), 1e-9)
+    # Windows lie within the clip, and its ends go on as loud as they are: silence there would be a click and a rise.
+    spectra = np.abs(np.fft.rfft(np.lib.stride_tricks.sliding_window_view(mono, window)[::hop] * np.hanning(window)))
+    loudness = gaussian_filter1d(np.sqrt(spectra @ _mel(window, sample_rate)).sum(1), _SMOOTH_S / _HOP_S)
+    loudness = np.pad(loudness, reach, mode="edge")
+    rise = (loudness[2 * reach :] - loudness[: -2 * reach]) / max(loudness.max(), 1e-9)
     found = [k for k in np.flatnonzero(rise > _RISE) if rise[k] >= rise[max(0, k - apart) : k + apart + 1].max()]
-    times = [_middle(loudness[k - reach : k + reach + 1]) + k - reach for k in found]
-    return np.array(times) * hop / sample_rate + _EARLY_S
+    times = [_middle(loudness[k : k + 2 * reach + 1]) + k - reach for k in found]
+    return (np.array(times) * hop + window / 2) / sample_rate + _EARLY_S
 
 
 def _middle(rise: np.ndarray) -> float:
