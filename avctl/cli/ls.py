@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -57,7 +56,7 @@ def ls(
     problems = _problems(folders) if verify else []
     if as_json:
         click.echo(json.dumps({"rows": rows, "problems": problems} if verify else {"rows": rows}, default=str))
-        sys.exit(InputError.code if problems else 0)
+        click.get_current_context().exit(InputError.code if problems else 0)
     print_table(rows, "nothing")
     _complain(problems)
     if verify:

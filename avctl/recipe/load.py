@@ -71,7 +71,7 @@ def _named(module: ModuleType, name: str, text: str, kind: type[S]) -> S:
     found = getattr(module, name)
     if not isinstance(found, kind):
         hint = f"it has {', '.join(f'`{key}`' for key in known)}" if known else None
-        raise RecipeError(f"`{name}` in `{text}` is a {type(found).__name__}, not a {kind.__name__}", hint=hint)
+        raise RecipeError(f"`{name}` in `{text}` is of type `{type(found).__name__}`, not `{kind.__name__}`", hint=hint)
     return found
 
 
@@ -114,7 +114,7 @@ def _run(path: Path, folders: list[Path], names: list[str]) -> ModuleType:
         raise
     except SyntaxError as error:
         raise RecipeError(f"syntax error: {error.msg}", _syntax(error, path)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         hint = _importable(error, folders) if isinstance(error, ImportError) else None
         raise RecipeError(f"{type(error).__name__}: {error}", _last_line(error, names), hint) from error
     return module
@@ -127,7 +127,7 @@ def _syntax(error: SyntaxError, path: Path) -> Where:
     return Where(error.filename or str(path), line, line, start, max(stop, start + 1))
 
 
-def _last_line(error: Exception, names: list[str]) -> Where | None:
+def _last_line(error: BaseException, names: list[str]) -> Where | None:
     """The innermost line of a recipe that the error passed through."""
     frames = traceback.extract_tb(error.__traceback__)
     is_recipe = [_is_recipe(frame, names) for frame, _ in traceback.walk_tb(error.__traceback__)]

@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args, get_origin
 from avctl.recipe.annotation import choices, members
 from avctl.recipe.explain import near
 
+_WORDS: dict[Any, dict[str, Any]] = {NoneType: {"none": None}, bool: {"true": True, "false": False}}
+
 
 class Unreadable(Exception):
     """The text is no value of the type; `hint` names the nearest choice, if there is one."""
@@ -31,12 +33,12 @@ def parse(text: str, annotation: Any) -> Any:
 
 def _parse_as(text: str, member: Any) -> Any:
     if get_origin(member) is Literal:
-        return {str(arg): arg for arg in get_args(member)}.get(text) or _refuse()
+        words = {str(arg): arg for arg in get_args(member)}
+        return words[text] if text in words else _refuse()
     if get_origin(member) is tuple:
         return _parse_tuple(text, get_args(member))
-    words = {NoneType: {"none": None}, bool: {"true": True, "false": False}}
-    if member in words:
-        return words[member][text.lower()] if text.lower() in words[member] else _refuse()
+    if member in _WORDS:
+        return _WORDS[member][text.lower()] if text.lower() in _WORDS[member] else _refuse()
     return member(text) if member in (int, float, str, Path) else _refuse()
 
 

@@ -13,7 +13,6 @@ import yaml
 from pydantic import ValidationError
 
 from avctl.recipe.errors import Problem, RecipeError
-from avctl.recipe.explain import explain
 from avctl.recipe.spec import Spec
 
 S = TypeVar("S", bound=Spec)
@@ -43,11 +42,7 @@ def thaw(path: Path, kind: type[S]) -> S:
         data = yaml.safe_load(path.read_text())
         return kind.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        problems = explain(kind, error, None) if all(len(e["loc"]) < 2 for e in error.errors()) else _by_path(error)
-        raise RecipeError.of([Problem(p.message, p.where or str(path), p.hint) for p in problems]) from error
+        found = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors(include_url=False)]
+        raise RecipeError.of([Problem(f"`{at}`: {what}" if at else what, str(path)) for at, what in found]) from error
     except (yaml.YAMLError, TypeError, ValueError, OSError) as error:
         raise RecipeError(f"not a frozen recipe: {error}".replace("\n", " "), str(path)) from error
-
-
-def _by_path(error: ValidationError) -> list[Problem]:
-    return [Problem(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}") for e in error.errors(include_url=False)]
