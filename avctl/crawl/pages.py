@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from avctl.crawl.outcome import Failure
 from avctl.crawl.url import canonical
 
-_VIDEO = (".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf")
-_VIDEO += (".ogv", ".ts", ".webm", ".wmv")
+# Without .ts and .mts, which more often name TypeScript.
+_VIDEO = (".3g2", ".3gp", ".asf", ".avi", ".f4v", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg")
+_VIDEO += (".mxf", ".ogv", ".vob", ".webm", ".wmv")
 _AUDIO = (".aac", ".aif", ".aiff", ".caf", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma", ".wv")
 _SUFFIXES = _VIDEO + _AUDIO
 
 
-def names_media(path: str) -> bool:
-    """Whether a path or URL has the suffix of a media file: a hint where to look, never a proof of what is there."""
-    return urlsplit(path).path.lower().endswith(_SUFFIXES)
+def names_media(name: str) -> bool:
+    """Whether a file name ends as those of media do: a hint where to look, never a proof of what is there."""
+    return name.lower().endswith(_SUFFIXES)
 
 
 def media_links(html: str, url: str) -> tuple[str, ...]:
@@ -37,7 +39,7 @@ class _Links(HTMLParser):
         match tag:
             case "base" if "href" in values:
                 self.origin = urljoin(self.origin, values["href"])
-            case "a" if "href" in values and names_media(values["href"]):
+            case "a" if "href" in values and names_media(re.split("[?#]", values["href"].strip())[0]):
                 self._add(values["href"])
             case "video" | "audio" | "source" if "src" in values:
                 self._add(values["src"])

@@ -29,6 +29,7 @@ _AT_START = (
 _FORMS = {  # container and form type, bytes 0..4 and 8..12
     (b"RIFF", b"WAVE"): Kind("audio/wav", ".wav"),
     (b"RF64", b"WAVE"): Kind("audio/wav", ".wav"),
+    (b"RIFX", b"WAVE"): Kind("audio/wav", ".wav"),
     (b"RIFF", b"AVI "): Kind("video/x-msvideo", ".avi"),
     (b"FORM", b"AIFF"): Kind("audio/aiff", ".aiff"),
     (b"FORM", b"AIFC"): Kind("audio/aiff", ".aiff"),
@@ -62,7 +63,8 @@ def _movie(head: bytes) -> Kind | None:
 
 def _transport_stream(head: bytes) -> Kind | None:
     for first, packet in ((0, 188), (4, 192)):  # plain, and with the time codes of Blu-ray
-        if len(head) > first + 3 * packet and all(head[first + k * packet] == 0x47 for k in range(4)):
+        headers = [head[at : at + 4] for at in range(first, first + 4 * packet, packet)]
+        if all(len(header) == 4 and header[0] == 0x47 and header[3] & 0x30 for header in headers):  # sync, not reserved
             return Kind("video/mp2t", ".ts")
     return None
 

@@ -27,11 +27,11 @@ def canonical(url: str) -> str:
         raise Failure("bad_url", f"`{parsed.scheme or url}` is not http or https")
     if parsed.userinfo:
         raise Failure("bad_url", "it names a user or a password")
-    host = parsed.raw_host.decode("ascii").rstrip(".")
-    if not host:
-        raise Failure("bad_url", "it names no host")
-    parsed = parsed.copy_with(fragment=None, host=host, path=parsed.path or "/")
-    return _ESCAPE.sub(_unescape, str(parsed))
+    name, port = parsed.raw_host.decode("ascii").rstrip("."), parsed.port
+    if not name or not (port is None or 0 < port < 65_536):
+        raise Failure("bad_url", "it names no host or port that could exist")
+    netloc = (f"[{name}]" if ":" in name else name) + ("" if port is None else f":{port}")
+    return _ESCAPE.sub(_unescape, f"{parsed.scheme}://{netloc}{parsed.raw_path.decode('ascii')}")
 
 
 def host(url: str) -> str:

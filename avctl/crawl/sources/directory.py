@@ -55,7 +55,7 @@ def _walk(folder: Path, source: str, seen: set[_Inode], above: tuple[_Inode, ...
 
 
 def _item(path: Path, source: str) -> Item | None:
-    has_media_name = names_media(_plain(path))
+    has_media_name = names_media(path.name)
     try:
         mode = path.stat().st_mode
     except OSError as error:  # a broken link, a link to itself
@@ -83,10 +83,6 @@ def _caption(path: Path) -> str | None:
         return path.with_suffix(".txt").read_text("utf-8", "replace").strip() or None
     except (OSError, ValueError):
         return None
-
-
-def _plain(path: Path) -> str:
-    return path.as_posix().replace("#", "_").replace("?", "_")
 
 
 def _refused(path: Path, source: str, reason: str, detail: str) -> Item:

@@ -1,0 +1,6 @@
+from avctl.crawl.outcome import Failure
+
+
+def test_a_failure_is_for_good_unless_it_says_otherwise() -> None:
+    assert not Failure("http_status", "404").is_passing
+    assert str(Failure("http_status", "404")) == "http_status: 404"
