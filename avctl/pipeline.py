@@ -53,9 +53,11 @@ class Step:
 
 
 def codec_recipe(recipe: Recipe) -> Recipe | None:
-    """The recipe that trains this recipe's video codec, if one does."""
+    """The recipe that trains this recipe's video codec, if one does. Without a crawl of its own it shares this one."""
     codec = recipe.preprocess.video_codec if recipe.preprocess else None
-    return codec.recipe if isinstance(codec, Trained) else None
+    if not isinstance(codec, Trained):
+        return None
+    return codec.recipe if codec.recipe.crawl else codec.recipe.model_copy(update={"crawl": recipe.crawl})
 
 
 def steps(recipe: Recipe, content: Content = content_hash, given: Mapping[str, str] | None = None) -> list[Step]:

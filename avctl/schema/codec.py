@@ -21,7 +21,8 @@ class Haar(Spec):
 
 
 class Trained(Spec):
-    """A codec that another recipe trains. `avctl run` builds that recipe's artifact first."""
+    """A codec that another recipe trains, on its own crawl or, if it has none, on the crawl of the recipe that uses it.
+    `avctl run` builds that recipe's artifact first."""
 
     kind: Literal["trained"] = "trained"
     recipe: Recipe

@@ -15,7 +15,7 @@ class Request(Spec):
 
     task: Task = "text_to_both"
     split: Literal["train", "valid", "test", "unseen"] = "test"
-    count: int = Field(default=16, gt=0)
+    count: int = Field(default=16, gt=0)  # at most; the data may hold fewer
     use_caption: bool = True
     guidance: float = Field(default=1.0, ge=0)  # 1: without
     keep_s: float = Field(default=1.0, gt=0)  # extend: seconds given at the start

@@ -41,7 +41,7 @@ def run(job: Job) -> None:
     model = pretrained.trained(recipe, job.inputs["train"], job.inputs.get("codec"))
     pipe = AVPipeline(model, recipe.train.dtype).to(device)
     store = Store(job.inputs["preprocess"])
-    sets = _sets(recipe.sample, store)
+    sets = _sets(job, recipe.sample, store)
     total, done = sum(len(s.prompts) for s in sets), 0
     for each in sets:
         for first in range(0, len(each.prompts), recipe.sample.batch):
@@ -56,24 +56,30 @@ def run(job: Job) -> None:
     (job.out / "sets.json").write_text(json.dumps(names, indent=1) + "\n")
 
 
-def _sets(sample: Sample, store: Store) -> list[Set]:
-    """What to make. InputError where the data has too few clips or a file has no prompts."""
+def _sets(job: Job, sample: Sample, store: Store) -> list[Set]:
+    """What to make; sets that the data cannot fill are said. InputError where nothing at all can be made."""
     sets = []
     for request in sample.requests:
-        rows = store.clips(request.split)
-        if len(rows) < request.count:
-            raise InputError(
-                f"`{request.name}` asks for {request.count} clips of `{request.split}`, which has {len(rows)}",
-                hint="lower `sample.requests.N.count`, or crawl more clips",
-            )
-        rows = rows[: request.count]
-        sets.append(Set(request.name, request, [row.caption if request.use_caption else "" for row in rows], rows))
+        if rows := _rows(job, request, store):
+            sets.append(Set(request.name, request, [row.caption if request.use_caption else "" for row in rows], rows))
     if sample.prompts:
         prompts = [line.strip() for line in sample.prompts.read_text().splitlines() if line.strip()]
         if not prompts:
             raise InputError(f"`{sample.prompts}` holds no prompts", hint="one prompt a line")
         sets.append(Set("prompts", Request(count=len(prompts), guidance=sample.prompts_guidance), prompts, []))
+    if not sets:
+        raise InputError("no clip stands on the sides that `sample.requests` asks for", hint="`preprocess.split.test`")
     return sets
+
+
+def _rows(job: Job, request: Request, store: Store) -> list[ClipRow]:
+    """The clips of a request, as many as it asks for or as there are."""
+    rows = store.clips(request.split)[: request.count]
+    if not rows:
+        job.report.warn(f"`{request.name}` is left out: no clip stands on the side `{request.split}`")
+    elif len(rows) < request.count:
+        job.report.warn(f"`{request.name}` has {len(rows)} clips instead of {request.count}: there are no more")
+    return rows
 
 
 def _make(job: Job, pipe: AVPipeline, store: Store, each: Set, batch: range) -> None:
