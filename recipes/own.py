@@ -16,7 +16,6 @@ from avctl.schema import (
     Integrity,
     LogMel,
     Preprocess,
-    Recipe,
     Request,
     Sample,
     Shots,

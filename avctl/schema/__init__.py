@@ -12,4 +12,36 @@ from avctl.schema.runtime import Runtime
 from avctl.schema.sample import Request, Sample
 from avctl.schema.train import Flow, Optim, TaskMix, TrainAutoencoder, TrainGenerator
 
-__all__ = [name for name in dir() if name[0].isupper()]
+__all__ = [
+    "MDCT",
+    "Clip",
+    "Crawl",
+    "Directory",
+    "Eval",
+    "Export",
+    "Filters",
+    "Flow",
+    "FrameAutoencoder",
+    "Haar",
+    "Integrity",
+    "JointDiT",
+    "LogMel",
+    "Manifest",
+    "Optim",
+    "Preprocess",
+    "Recipe",
+    "Request",
+    "Runtime",
+    "Sample",
+    "SentenceEncoder",
+    "Shots",
+    "Source",
+    "Split",
+    "Synthetic",
+    "TaskMix",
+    "TrainAutoencoder",
+    "TrainGenerator",
+    "Trained",
+    "Web",
+    "WordEncoder",
+]

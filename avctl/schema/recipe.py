@@ -37,7 +37,9 @@ class Recipe(Spec):
         pairs = {"joint_dit": "generator", "frame_autoencoder": "autoencoder"}
         if self.train and (self.model is None or pairs[self.model.kind] != self.train.kind):
             kind = self.model.kind if self.model else "nothing"
-            raise ValueError(f"`train`: TrainGenerator trains a JointDiT, TrainAutoencoder a FrameAutoencoder, not {kind}")
+            raise ValueError(
+                f"`train`: TrainGenerator trains a JointDiT, TrainAutoencoder a FrameAutoencoder, not {kind}"
+            )
         return self
 
 
