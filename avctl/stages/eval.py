@@ -1,0 +1,147 @@
+"""Watch and listen to what was generated, hold it against the real clips, and say how good it is.
+
+Writes `scores.json` and a self-contained `report.html`. Quick enough to start again from the beginning.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avctl.codecs.build import build_audio_codec, build_video_codec
+from avctl.errors import InputError, Interrupted
+from avctl.job import Job
+from avctl.media.load import load_frames, load_sound
+from avctl.metrics.reality import Codecs, Reality
+from avctl.metrics.report.page import Example, Section, page
+from avctl.metrics.score import Record
+from avctl.metrics.scoring import score_clips, with_ceilings
+from avctl.metrics.watch import Footage, Watched, unwatchable, watch
+from avctl.schema import Clip, Eval
+from avctl.store.reader import Store
+
+READER = "small world 1"  # raise it when equal clips should be read in another way
+
+
+@dataclass(frozen=True)
+class Set:
+    """A folder of generated clips: name and task, and a row (file, prompt, clip_id, truth ...) a clip."""
+
+    folder: Path
+    task: str
+    rows: list[dict[str, Any]]
+
+
+def run(job: Job) -> None:
+    """Write `scores.json` and `report.html` below `job.out`. InputError where the sample artifact is damaged."""
+    spec, recipe = job.recipe.eval, job.recipe
+    assert spec is not None
+    reality = Reality(Store(job.inputs["preprocess"]), recipe.clip, _codecs(job))
+    sets = _sets(job.inputs["sample"])
+    total, sections = sum(len(each.rows) for each in sets), []
+    seen = 0
+
+    def on_clip() -> None:
+        nonlocal seen
+        if job.stop.is_set():
+            raise Interrupted
+        seen += 1
+        job.report.progress("clips", seen, total)
+
+    for each in sets:
+        sections.append(_section(each, reality, spec, _record(recipe.clip, spec, each.task, recipe.seed), on_clip))
+    if "reconstruction" in spec.metrics and reality.codecs:
+        about = "Real clips, encoded and decoded by the codecs, against themselves."
+        sections.append(Section("codecs", about, reality.loss(_record(recipe.clip, spec, "codecs", recipe.seed))))
+    for section in sections:
+        job.report.log(set=section.title, **{score.name: score.value for score in section.scores})
+    _write(job.out / "scores.json", json.dumps(_plain(sections), indent=1, ensure_ascii=False) + "\n")
+    funnel = job.inputs["preprocess"] / "funnel.html"
+    link = os.path.relpath(funnel, job.out) if funnel.is_file() else None
+    _write(job.out / "report.html", page(f"{recipe.name}: evaluation", sections, link))
+
+
+def _codecs(job: Job) -> Codecs | None:
+    preprocess, clip = job.recipe.preprocess, job.recipe.clip
+    if not preprocess or not preprocess.video_codec or not preprocess.audio_codec:
+        return None
+    video = build_video_codec(preprocess.video_codec, clip, job.inputs.get("codec"))
+    return Codecs(video, build_audio_codec(preprocess.audio_codec, clip))
+
+
+def _sets(artifact: Path) -> list[Set]:
+    """What the sample stage made. InputError where its tables do not read."""
+    try:
+        names = json.loads((artifact / "sets.json").read_text())
+        return [
+            Set(artifact / each["name"], each["task"], _rows(artifact / each["name"] / "clips.jsonl")) for each in names
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"`{artifact}` is no sample artifact: {error!r}") from error
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _record(clip: Clip, spec: Eval, task: str, seed: int) -> Record:
+    return Record(
+        metric="",
+        reader=READER,
+        size=clip.size,
+        fps=clip.fps,
+        sample_rate=clip.sample_rate,
+        channels=clip.channels,
+        task=task,
+        resamples=spec.resamples,
+        seed=seed,
+    )
+
+
+def _section(each: Set, reality: Reality, spec: Eval, record: Record, on_clip: Callable[[], None]) -> Section:
+    """Scores and examples of one set, beside the real clips that its rows name."""
+    watched: list[Watched] = []
+    examples: list[Example] = []
+    for row in each.rows:
+        on_clip()
+        example = _example(each, row, reality)
+        watched.append(example.watched)
+        if len(examples) < spec.examples and not example.watched.is_failed:
+            examples.append(example)
+    rows = [reality.rows[row["clip_id"]] for row in each.rows if row["clip_id"] in reality.rows]
+    scores = with_ceilings(score_clips(watched, spec, record), *reality.ceilings(rows, spec, record))
+    return Section(each.folder.name, _about(each), scores, examples)
+
+
+def _example(each: Set, row: dict[str, Any], reality: Reality) -> Example:
+    """One generated clip, watched; one that cannot be decoded has no frames and counts as wrong."""
+    file, clip = each.folder / row["file"], reality.clip
+    real_row = reality.rows.get(row["clip_id"])
+    try:
+        footage = Footage(load_frames(file, clip, clip.frames), load_sound(file, clip, clip.samples))
+    except InputError:
+        return Example(file, row["prompt"], None, unwatchable(clip.seconds, row["truth"]))
+    watched = watch(footage, clip.fps, clip.sample_rate, row["truth"])
+    real = (reality.read(real_row), reality.watch(real_row)) if real_row else None
+    return Example(file, row["prompt"], footage, watched, real)
+
+
+def _about(each: Set) -> str:
+    captioned = "with" if any(row["prompt"] for row in each.rows) else "without"
+    return f"{len(each.rows)} clips, {each.task.replace('_', ' ')}, {captioned} captions."
+
+
+def _plain(sections: list[Section]) -> dict[str, Any]:
+    """Scores by set and name."""
+
+    return {section.title: {score.name: score.to_json() for score in section.scores} for section in sections}
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
