@@ -38,11 +38,15 @@ def sound_end(media: Media) -> float:
 
 
 def _audit_ends(media: Media, integrity: Integrity) -> None:
-    """A file that breaks off: its headers promise more than decodes."""
+    """A file that breaks off: its headers promise more than decodes.
+
+    Headers of mp4 count every frame; other containers round, or estimate from the bit rate, and get a second.
+    """
+    exact = "mp4" in media.probe.container
     scan, probe = media.scanned, media.probe
     claims = [(probe.video_end_s, scan.video_end_s), (probe.audio_end_s, scan.audio_end_s)]
     if probe.video_end_s is None and probe.audio_end_s is None:
         claims = [(probe.end_s, max(scan.video_end_s, scan.audio_end_s))]
     for claimed, found in claims:
-        if claimed is not None and claimed - found > max(integrity.max_drift_s, 2 * scan.interval_s):
+        if claimed is not None and claimed - found > max(2 * scan.interval_s, integrity.max_drift_s if exact else 1.0):
             raise MediaError("truncated", f"{claimed:.3f} s are announced and {found:.3f} s decode")

@@ -18,11 +18,11 @@ from scenedetect import FrameTimecode
 from scenedetect.detectors import ContentDetector
 
 from avctl.media.decode import Media
-from avctl.media.fit import colorspace, luma
+from avctl.media.fit import Luma, colorspace
 from avctl.schema import Shots
 
 ANALYSIS_WIDTH = 256  # pixels; PySceneDetect's own choice, for which its thresholds were made
-SHARPNESS_LINES = 480  # taller frames are reduced to this, so that one threshold fits 720p and 4K
+SHARPNESS_LINES = 360  # taller frames are reduced to this, so that one threshold fits 480p and 4K
 _TOLERANCE_S = 1e-3  # by which a shot may be shorter than the clip: time stamps are rounded
 
 
@@ -38,6 +38,7 @@ class Pictures:
 def watch(media: Media, shots: Shots) -> Pictures:
     """Decode the whole source once. MediaError as `Media.scan` raises it."""
     detector, reformatter = ContentDetector(threshold=shots.threshold, min_scene_len=0), VideoReformatter()
+    luma = Luma(SHARPNESS_LINES)
     clock = FrameTimecode(0, fps=25.0)  # the detector only hands it back
     sharpness: list[float] = []
     cuts: list[int] = []
@@ -48,13 +49,9 @@ def watch(media: Media, shots: Shots) -> Pictures:
     return Pictures(np.array(media.scanned.times), np.array(sharpness), np.array(cuts, int))
 
 
-def laplacian_variance(pixels: np.ndarray) -> float:
-    """Variance of the 4-neighbour Laplacian of luma (H, W) uint8, at no more than `SHARPNESS_LINES` lines."""
-    height, width = pixels.shape
-    if height > SHARPNESS_LINES:
-        size = round(width * SHARPNESS_LINES / height), SHARPNESS_LINES
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    deviation = cv2.meanStdDev(cv2.Laplacian(pixels, cv2.CV_16S))[1]
+def laplacian_variance(luma: np.ndarray) -> float:
+    """Variance of the 4-neighbour Laplacian of luma (h, w) uint8."""
+    deviation = cv2.meanStdDev(cv2.Laplacian(luma, cv2.CV_16S))[1]
     return float(deviation[0, 0]) ** 2
 
 
@@ -71,7 +68,8 @@ def starts(pictures: Pictures, span: tuple[float, float], end_s: float, seconds:
         begin = max(float(times[first]), span[0] - _TOLERANCE_S)
         end = min(float(times[last]) if last < len(times) else end_s, span[1] + _TOLERANCE_S)
         while (slack := end - begin - seconds) >= -_TOLERANCE_S:
-            spare = slack % seconds if slack > 0 else 0.0  # what is left when the shot is full of clips
+            further = int((slack + _TOLERANCE_S) / seconds)  # clips that fit behind this one
+            spare = max(0.0, slack - further * seconds)
             window = _frames_within(times, begin, begin + min(spare, shots.sharpest_within_s))
             if not len(window):
                 break

@@ -86,11 +86,10 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
 
 
 def power_db(samples: np.ndarray, rate: int, window_s: float = 0.02) -> np.ndarray:
-    """Power of mono-summed windows in dB relative to full scale, (n,); digital silence is -120."""
+    """Mean power of all channels in each window, in dB relative to full scale, (n,) float64; silence is -120."""
     width = max(1, round(rate * window_s))
     count = max(1, len(samples) // width)
-    mono = samples.mean(axis=1)[: count * width]
-    power = np.square(mono).reshape(count, -1).mean(axis=1)
+    power = np.square(samples[: count * width], dtype=np.float64).reshape(count, -1).mean(axis=1)
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 

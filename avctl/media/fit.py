@@ -7,6 +7,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
+_PLANAR_8_BIT = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
 _HD_LINES = 720  # from here on, a file that does not say is BT.709; below it is BT.601
 
 
@@ -49,12 +50,29 @@ def colorspace(frame: av.VideoFrame) -> Colorspace | None:
     return Colorspace.ITU709 if frame.height >= _HD_LINES else Colorspace.ITU601
 
 
-def luma(frame: av.VideoFrame) -> np.ndarray:
-    """Luma (H, W) uint8 as coded. A view of the frame where it is 8-bit planar, as most are."""
-    if frame.format.name not in ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray", "nv12"):
-        frame = frame.reformat(format="gray", threads=1)
-    plane = frame.planes[0]
-    return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+class Luma:
+    """Luma of one source's frames, (h, w) uint8 as coded, reduced to at most `lines` lines."""
+
+    def __init__(self, lines: int):
+        self.lines = lines
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> np.ndarray:
+        """A view of the frame where it is small and 8-bit planar, as most small ones are."""
+        if frame.height > self.lines or frame.format.name not in _PLANAR_8_BIT:
+            width = round(frame.width * min(1.0, self.lines / frame.height))
+            frame = self._reformatter.reformat(
+                frame,
+                width=max(1, width),
+                height=min(frame.height, self.lines),
+                format="gray",
+                src_color_range=ColorRange.JPEG,  # the same range on both sides: levels stay as they are coded
+                dst_color_range=ColorRange.JPEG,
+                interpolation=Interpolation.BILINEAR,
+                threads=1,
+            )
+        plane = frame.planes[0]
+        return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
 
 
 def _centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

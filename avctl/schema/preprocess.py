@@ -62,7 +62,7 @@ class Preprocess(Spec):
     video_codec: VideoCodec | None = None  # None: pixels only
     audio_codec: AudioCodec | None = None
     shard_clips: int = Field(default=256, gt=0)  # the unit of work and of commit
-    item_seconds: float = Field(default=120.0, gt=0)  # time budget of one source file
+    item_seconds: float = Field(default=900.0, gt=0)  # time budget of one source file: a minute of 720p takes 7 s
     item_memory_mb: int = Field(default=4_096, gt=0)  # memory budget of one worker
 
     @model_validator(mode="after")

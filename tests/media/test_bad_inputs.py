@@ -1,0 +1,210 @@
+"""Every kind of bad or odd file has a defined result: clips that are right, or a reason."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from avctl.curate.prepare import Outcome, Source, prepare
+from avctl.media.cut import Cut
+from avctl.schema import Clip, Integrity, Preprocess, Shots
+
+Make = Callable[..., Path]
+CLIP = Clip(seconds=1.0, size=(32, 32), fps=25, sample_rate=16_000, channels=2)
+
+ONE_SHOT = Preprocess(shots=Shots(threshold=255.0))  # the flash is no cut
+
+
+def prepared(path: Path, preprocess: Preprocess | None = None) -> tuple[Outcome, list[Cut]]:
+    return prepare(Source("0" * 64, path, path.name, None, None, None), preprocess or ONE_SHOT, CLIP)
+
+
+def reason(path: Path) -> str | None:
+    outcome, clips = prepared(path)
+    assert not (outcome.reason and clips)
+    return outcome.reason
+
+
+def test_an_empty_file_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    assert reason(tmp_path / "a.mp4") == "empty"
+
+
+def test_a_missing_file_is_missing(tmp_path: Path) -> None:
+    assert reason(tmp_path / "a.mp4") == "missing"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_file_without_permission_is_unreadable(footage: Make) -> None:
+    path = footage()
+    path.chmod(0)
+    assert reason(path) == "unreadable"
+
+
+def test_a_folder_is_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").mkdir()
+    assert reason(tmp_path / "a.mp4") == "unreadable"
+
+
+def test_text_named_mp4_is_no_media(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("This is a shopping list: " + "eggs, " * 500)
+    assert reason(tmp_path / "a.mp4") == "not_media"
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.m3u8"])
+def test_a_playlist_cannot_make_the_decoder_read_other_files(footage: Make, tmp_path: Path, name: str) -> None:
+    secret = footage(name="secret.ts")
+    (tmp_path / name).write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{secret}\n#EXT-X-ENDLIST\n")
+    assert reason(tmp_path / name) in ("refused", "not_media")
+
+
+def test_a_concat_script_cannot_make_the_decoder_read_other_files(footage: Make, tmp_path: Path) -> None:
+    footage(name="secret.mp4")
+    (tmp_path / "a.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    assert reason(tmp_path / "a.mp4") in ("refused", "not_media")
+
+
+def test_an_mp4_that_lost_its_index_is_truncated(footage: Make) -> None:
+    path = footage()
+    path.write_bytes(path.read_bytes()[:3_000])
+    assert reason(path) == "truncated"
+
+
+def test_an_mp4_that_breaks_off_after_its_index_is_refused(footage: Make, tmp_path: Path) -> None:
+    path = footage(seconds=4.0)
+    with av.open(str(path)) as source, av.open(str(tmp_path / "b.mp4"), "w", options={"movflags": "faststart"}) as file:
+        streams = {stream.index: file.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream_index]
+                file.mux(packet)
+    whole = (tmp_path / "b.mp4").read_bytes()
+    (tmp_path / "b.mp4").write_bytes(whole[: len(whole) * 6 // 10])
+    assert reason(tmp_path / "b.mp4") in ("truncated", "damaged")
+
+
+def test_scrambled_bytes_in_the_middle_are_damage(footage: Make) -> None:
+    path = footage(size=(128, 128), seconds=3.0)
+    data = bytearray(path.read_bytes())
+    data[5_000:9_000] = np.random.default_rng(0).integers(0, 256, 4_000, np.uint8).tobytes()
+    path.write_bytes(data)
+    assert reason(path) == "damaged"
+
+
+def test_a_file_without_sound_has_no_audio(footage: Make) -> None:
+    assert reason(footage(has_audio=False)) == "no_audio"
+
+
+def test_sound_alone_has_no_video(footage: Make) -> None:
+    assert reason(footage(has_video=False)) == "no_video"
+    assert reason(footage(name="a.wav", audio_codec="pcm_s16le", has_video=False)) == "no_video"
+
+
+def test_digital_silence_is_no_sound(footage: Make) -> None:
+    assert reason(footage(volume=0.0)) == "silent_audio"
+
+
+def test_a_single_frame_is_no_video(footage: Make) -> None:
+    assert reason(footage(times=(0.0,))) == "one_frame"
+
+
+def test_a_source_as_long_as_the_clip_gives_one_clip(footage: Make) -> None:
+    outcome, clips = prepared(footage(seconds=1.0, event_s=0.5))
+    assert (outcome.reason, len(clips), outcome.clips[0].start_s) == (None, 1, 0.0)
+
+
+def test_a_source_shorter_than_the_clip_gives_none_and_is_no_error(footage: Make) -> None:
+    outcome, clips = prepared(footage(seconds=0.8, event_s=0.5))
+    assert (outcome.reason, outcome.places, clips) == (None, 0, [])
+
+
+def test_a_variable_frame_rate_is_told_and_cut(footage: Make) -> None:
+    times = (*np.arange(0, 0.48, 0.04), *np.arange(0.6, 1.5, 0.06), *np.arange(1.52, 2.0, 0.04))
+    outcome, clips = prepared(footage(times=times, event_s=5.0))
+    assert outcome.facts["is_variable"] == 1
+    assert len(clips) == 1
+
+
+def test_a_wide_start_offset_is_refused_and_a_small_one_is_cut_right(footage: Make) -> None:
+    assert reason(footage(audio_start_s=0.5)) == "start_offset"
+    assert reason(footage(name="b.mp4", video_start_s=0.5)) == "start_offset"
+    assert reason(footage(name="c.mp4", video_start_s=0.08)) is None
+
+
+def test_sound_that_ends_long_before_the_picture_is_drift(footage: Make) -> None:
+    path = footage(times=tuple(np.arange(0, 4.0, 0.04)), seconds=2.0)
+    assert reason(path) == "drift"
+    loose = Preprocess(integrity=Integrity(max_drift_s=5.0))
+    outcome, clips = prepared(path, loose)
+    assert outcome.reason is None
+    assert all(clip.start_s + 1 <= 2.03 for clip in outcome.clips)  # only where there is sound
+    assert len(clips) == 1
+
+
+ODD_FILES = {
+    "odd width": {"size": (49, 75), "pixel_format": "yuv444p"},
+    "10 bit": {"pixel_format": "yuv420p10le"},
+    "5.1": {"layout": "5.1"},
+    "mono": {"layout": "mono"},
+    "picture after sound": {"video_start_s": 0.06},
+    "letters of many scripts": {"name": "кот 猫 🐈.mp4"},
+    "spaces": {"name": "  a  b .mp4"},
+    "newline": {"name": "a\nb.mp4"},
+    "quotes and a colon": {"name": "file:'a\".mp4"},
+    "percent": {"name": "a%03d.mp4"},
+}
+
+
+@pytest.mark.parametrize("kind", ODD_FILES)
+def test_an_odd_file_gives_clips_like_any_other(footage: Make, kind: str) -> None:
+    outcome, clips = prepared(footage(seconds=1.5, event_s=0.8, **ODD_FILES[kind]))
+    assert outcome.reason is None
+    assert len(clips) == 1
+    assert clips[0].frames.shape == (25, 32, 32, 3)
+    assert clips[0].audio.shape == (16_000, 2)
+    assert np.abs(clips[0].audio).max() > 3_000
+    assert clips[0].frames.mean(axis=(1, 2, 3)).max() > 200 > 40 > clips[0].frames[0].mean()
+
+
+def test_mono_is_heard_alike_on_both_sides(footage: Make) -> None:
+    audio = prepared(footage(layout="mono"))[1][0].audio
+    assert np.array_equal(audio[:, 0], audio[:, 1])
+
+
+def test_interlaced_pictures_lose_their_combs(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_interlaced(path)
+    outcome, clips = prepared(path)
+    assert outcome.reason is None
+    assert outcome.facts["interlaced"] == 1
+    frame = clips[0].frames[12].astype(int)[..., 1]
+    combs = np.abs(2 * frame[1:-1] - frame[:-2] - frame[2:]).mean()
+    assert combs < 3  # 20 and more where the two fields are woven
+
+
+def write_interlaced(path: Path) -> None:
+    """A bar that moves between the two fields of each frame, at the size of the clip."""
+    with av.open(str(path), "w") as file:
+        video = file.add_stream("libx264", rate=25, options={"flags": "+ildct+ilme", "x264-params": "tff=1"})
+        video.height, video.width, video.pix_fmt = 32, 32, "yuv420p"
+        audio = file.add_stream("aac", rate=16_000)
+        for index in range(26):
+            pixels = np.full((32, 32, 3), 16, np.uint8)
+            for line in range(32):
+                left = (2 * index + line % 2) * 3 % 24
+                pixels[line, left : left + 8] = 235
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = index
+            file.mux(video.encode(frame))
+        noise = np.random.default_rng(0).normal(0, 0.1, (1, 16_640)).astype(np.float32)
+        sound = av.AudioFrame.from_ndarray(noise, format="fltp", layout="mono")
+        sound.sample_rate = 16_000
+        audio.codec_context.layout = "mono"
+        file.mux(audio.encode(sound))
+        file.mux(video.encode(None))
+        file.mux(audio.encode(None))
