@@ -107,9 +107,10 @@ def _check(tables: Tables, preprocess: Preprocess) -> None:
             hint=f"`preprocess.integrity.max_rejected` allows a share of {preprocess.integrity.max_rejected:g}",
         )
     if not tables.num_kept:
+        unfit = sum(not source["candidates"] and not source["reason"] for source in tables.sources)
         drops = Counter(row["reason"] for row in tables.clips)
         raise StageError(
-            f"no clip is left of {given} files: {refused} refused, "
+            f"no clip is left of {given} files: {refused} refused, {unfit} without a shot that holds a clip, "
             f"{len(tables.clips)} clips dropped {dict(drops.most_common())}",
             hint="loosen `preprocess.filters`, or give a shorter `clip.seconds`",
         )

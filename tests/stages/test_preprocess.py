@@ -1,0 +1,271 @@
+"""The stage on real files: same bytes however it ran, nothing lost, every file accounted for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+
+from avctl.job import InputError, Interrupted, Job, StageError
+from avctl.media.mux import write_mp4
+from avctl.recipe import replace
+from avctl.schema import MDCT, Clip, Crawl, Directory, Filters, Haar, Integrity, Preprocess, Recipe, Runtime, Split
+from avctl.stages.preprocess import run
+from avctl.store.reader import Store
+
+RECIPE = Recipe(
+    name="small",
+    clip=Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=16_000),
+    crawl=Crawl(sources=(Directory(path=Path("videos")),)),
+    preprocess=Preprocess(shard_clips=3, video_codec=Haar(space=4), audio_codec=MDCT()),
+    runtime=Runtime(workers=1),
+)
+
+
+class Said:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.stop_at: tuple[Event, int] | None = None
+
+    def progress(self, name: str, done: int, total: int | None = None, **figures: Any) -> None:
+        if self.stop_at and done >= self.stop_at[1]:
+            self.stop_at[0].set()
+
+    def log(self, **metrics: Any) -> None: ...
+    def note(self, text: str) -> None: ...
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def write_source(path: Path, seed: int, seconds: float = 0.5) -> None:
+    """A ramp of a colour of its own with a dot that moves, and a tone of its own."""
+    colour = np.random.default_rng(seed).uniform(2, 8, 3)
+    ramp = (40 + np.arange(16)[None, :, None] * colour).astype(np.uint8)
+    frames = np.tile(ramp, (round(seconds * 16), 16, 1, 1))
+    for index, frame in enumerate(frames):
+        frame[4:6, index : index + 2] = 255
+    t = np.arange(round(seconds * 16_000)) / 16_000
+    tone = 0.3 * np.sin(2 * np.pi * (200 + 50 * seed) * t)[:, None]
+    write_mp4(path, frames, tone.astype(np.float32), 16, 16_000)
+
+
+def write_crawl(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """A crawl artifact of the files named by the rows' `file`."""
+    columns = ["sha256", "path", "bytes", "media_type", "url", "final_url", "source", "caption", "licence", "split"]
+    columns += ["robots", "truth"]
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / "ledger.sqlite")) as ledger:
+        ledger.execute(f"CREATE TABLE files ({', '.join(columns)})")
+        for row in rows:
+            content = row["file"].read_bytes()
+            sha256 = hashlib.sha256(content).hexdigest()
+            path = f"files/{sha256[:2]}/{sha256}.mp4"
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+            values = {"sha256": sha256, "path": path, "bytes": len(content), "url": row["file"].name, **row}
+            ledger.execute(f"INSERT INTO files VALUES ({', '.join('?' * 12)})", [values.get(c) for c in columns])
+        ledger.commit()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def crawl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven good files, one of them for the split `unseen`, one twice in other bytes, an empty one and a text."""
+    folder = tmp_path_factory.mktemp("crawl")
+    rows: list[dict[str, Any]] = []
+    for seed in range(7):
+        write_source(folder / f"{seed}.mp4", seed)
+        truth = json.dumps({"events_s": [0.1, 0.7], "colour": "red"})
+        rows.append({"file": folder / f"{seed}.mp4", "caption": f"clip {seed}", "truth": truth})
+    rows[6]["split"] = "unseen"
+    (folder / "again.mp4").write_bytes((folder / "3.mp4").read_bytes() + b"\0\0\0\x08free")
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("not a film")
+    rows += [{"file": folder / name} for name in ("again.mp4", "empty.mp4", "text.mp4")]
+    return write_crawl(folder / "artifact", rows)
+
+
+def job(out: Path, crawl: Path, recipe: Recipe = RECIPE, retry: bool = False) -> Job:
+    out.mkdir(parents=True, exist_ok=True)
+    return Job(recipe, {"crawl": crawl}, out, Said(), Event(), retry)
+
+
+def with_preprocess(**changes: Any) -> Recipe:
+    assert RECIPE.preprocess is not None
+    return replace(RECIPE, preprocess=replace(RECIPE.preprocess, **changes))
+
+
+def digest(folder: Path) -> dict[str, str]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, crawl: Path) -> Path:
+    """The artifact of an undisturbed run."""
+    out = tmp_path_factory.mktemp("done") / "out"
+    run(job(out, crawl))
+    return out
+
+
+def test_every_file_is_accounted_for(done: Path) -> None:
+    counts = json.loads((done / "funnel.json").read_text())
+    files, clips = counts["files"], counts["clips"]
+    assert files["given"] == 10
+    assert {reason: line["count"] for reason, line in files["quarantined"].items()} == {"empty": 1, "not_media": 1}
+    assert files["quarantined"]["empty"]["examples"] == ["empty.mp4"]
+    assert clips["dropped"]["duplicate"]["count"] == 1
+    assert clips["kept"] == 7
+    lost = sum(line["count"] for line in files["quarantined"].values()) + files["too_short"]["count"]
+    assert files["given"] == lost + files["all_clips_dropped"] + files["used"]
+    assert "text.mp4" in (done / "funnel.html").read_text()
+    assert not (done / "work").exists()
+
+
+def test_clips_come_with_caption_truth_and_split(done: Path) -> None:
+    rows = Store(done).clips()
+    assert len(rows) == 7
+    assert [row.clip_id for row in rows] == sorted(row.clip_id for row in rows)
+    assert {row.caption for row in rows} <= {"", *(f"clip {seed}" for seed in range(7))}
+    assert [row.caption for row in Store(done).clips("unseen")] == ["clip 6"]
+    for row in rows:
+        assert row.truth is None or row.truth == {"events_s": [0.1], "colour": "red"}
+        assert abs(row.skew) <= 1
+        assert row.scores["fps"] == 16
+
+
+def test_latents_are_those_of_the_stored_clips(done: Path) -> None:
+    import torch
+
+    from avctl.codecs.build import build_video_codec
+
+    store = Store(done)
+    rows = store.clips()
+    video, audio = store.latents(rows)
+    assert RECIPE.preprocess is not None and RECIPE.preprocess.video_codec is not None
+    codec = build_video_codec(RECIPE.preprocess.video_codec, RECIPE.clip, None)
+    decoded = codec.decode(torch.from_numpy(video).float()).permute(0, 1, 3, 4, 2)
+    frames = np.stack([store.frames(row) for row in rows])
+    assert np.abs((decoded.numpy() + 1) * 127.5 - frames).max() < 2
+    assert audio.shape[:2] == (7, 26)
+
+
+def test_the_same_recipe_gives_the_same_bytes_with_more_workers(done: Path, crawl: Path, tmp_path: Path) -> None:
+    run(job(tmp_path / "out", crawl, replace(RECIPE, runtime=Runtime(workers=3))))
+    assert digest(tmp_path / "out") == digest(done)
+
+
+def test_an_interrupted_run_is_picked_up_and_gives_the_same_bytes(done: Path, crawl: Path, tmp_path: Path) -> None:
+    first = job(tmp_path / "out", crawl)
+    assert isinstance(first.report, Said)
+    first.report.stop_at = (first.stop, 3)
+    with pytest.raises(Interrupted):
+        run(first)
+    assert list((tmp_path / "out" / "work").glob("0*"))
+    run(job(tmp_path / "out", crawl))
+    assert digest(tmp_path / "out") == digest(done)
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_preprocess import job
+from avctl.stages.preprocess import run
+if __name__ == "__main__":
+    run(job(Path(sys.argv[2]), Path(sys.argv[3])))
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment_loses_and_repeats_nothing(done: Path, crawl: Path, tmp_path: Path) -> None:
+    (tmp_path / "go.py").write_text(SCRIPT)
+    command = [sys.executable, str(tmp_path / "go.py"), str(Path(__file__).parent), str(tmp_path / "out"), str(crawl)]
+    start = time.perf_counter()
+    subprocess.run(command, check=True)
+    whole = time.perf_counter() - start
+    assert digest(tmp_path / "out") == digest(done)
+    shutil.rmtree(tmp_path / "out")
+    for share in np.random.default_rng(0).uniform(0.3, 1.0, 10):
+        process = subprocess.Popen(command, start_new_session=True)
+        try:
+            process.wait(timeout=whole * share)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+    subprocess.run(command, check=True)
+    assert digest(tmp_path / "out") == digest(done)
+
+
+def test_too_many_damaged_files_fail_the_stage_loudly(crawl: Path, tmp_path: Path) -> None:
+    strict = with_preprocess(integrity=Integrity(max_rejected=0.1))
+    with pytest.raises(StageError, match=r"2 of 10 files are refused: 1 empty, 1 not_media"):
+        run(job(tmp_path / "out", crawl, strict))
+
+
+def test_filters_that_leave_nothing_say_which(crawl: Path, tmp_path: Path) -> None:
+    strict = with_preprocess(filters=Filters(min_height=480))
+    with pytest.raises(StageError, match=r"no clip is left .*height"):
+        run(job(tmp_path / "out", crawl, strict))
+
+
+def test_a_dropped_clip_keeps_its_scores(done: Path, crawl: Path, tmp_path: Path) -> None:
+    middle = float(np.median([row.scores["sharpness"] or 0 for row in Store(done).clips()]))
+    run(job(tmp_path / "out", crawl, with_preprocess(filters=Filters(min_sharpness=middle))))
+    with closing(sqlite3.connect(tmp_path / "out" / "index.sqlite")) as index:
+        rows = index.execute("SELECT sharpness, snr_db, video_offset FROM clips WHERE reason = 'blur'").fetchall()
+        assert index.execute("SELECT count(*) FROM clips").fetchone() == (8,)
+    assert len(Store(tmp_path / "out").clips()) == 4
+    assert rows
+    assert all(sharpness < middle and snr is not None and offset is None for sharpness, snr, offset in rows)
+
+
+def test_retry_tries_refused_files_again(crawl: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "crawl"
+    shutil.copytree(crawl, moved)
+    with closing(sqlite3.connect(moved / "ledger.sqlite")) as ledger:
+        path = moved / ledger.execute("SELECT path FROM files WHERE url = '2.mp4'").fetchone()[0]
+    path.rename(tmp_path / "hidden")
+    out = tmp_path / "out"
+    run(job(out, moved))
+    assert len(Store(out).clips()) == 6
+    (tmp_path / "hidden").rename(path)
+    run(job(out, moved))
+    assert len(Store(out).clips()) == 6  # finished is finished
+    run(job(out, moved, retry=True))
+    assert len(Store(out).clips()) == 7
+
+
+def test_pixels_alone_need_no_codec(crawl: Path, tmp_path: Path) -> None:
+    run(job(tmp_path / "out", crawl, with_preprocess(video_codec=None, audio_codec=None, split=Split(kind="test"))))
+    store = Store(tmp_path / "out")
+    assert store.clips()[0].video_latents is None
+    assert {row.split for row in store.clips()} == {"test", "unseen"}
+
+
+def test_a_crawl_without_files_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no files"):
+        run(job(tmp_path / "out", write_crawl(tmp_path / "crawl", [])))
+
+
+def test_another_codec_is_another_key(done: Path, crawl: Path, tmp_path: Path) -> None:
+    run(job(tmp_path / "out", crawl, with_preprocess(video_codec=Haar(space=2))))
+    ours, theirs = ({row.clip_id: row.key for row in Store(out).clips()} for out in (done, tmp_path / "out"))
+    assert ours.keys() == theirs.keys()
+    assert not set(ours.values()) & set(theirs.values())
