@@ -47,11 +47,15 @@ class Reality:
         return self._watched[row.clip_id]
 
     def ceilings(self, rows: Sequence[ClipRow], spec: Eval, record: Record) -> tuple[list[Score], list[Score]]:
-        """Scores of the real clips of a set, and of a sample of them through the codecs; both without intervals."""
+        """Scores of the real clips of a set, and of held-out clips through the codecs; both without intervals.
+
+        None for a set without real clips: others would be read in another way.
+        """
+        if not rows:
+            return [], []
         quick = replace(record, resamples=0)
-        groups = [self.watch(row) for row in rows], self._decoded_watched
-        real, decoded = (score_clips(group, spec, quick) if group else [] for group in groups)
-        return real, decoded
+        decoded = score_clips(self._decoded_watched, spec, quick) if self.codecs else []
+        return score_clips([self.watch(row) for row in rows], spec, quick), decoded
 
     def loss(self, record: Record) -> list[Score]:
         """Scores of what the codecs lose; none without codecs."""

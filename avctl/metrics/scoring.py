@@ -26,7 +26,7 @@ def score_clips(clips: Sequence[Watched], spec: Eval, record: Record) -> list[Sc
     if "av_align" in spec.metrics:
         measures += alignment(clips, record.fps, record.seed)
     failed = [clip.is_failed for clip in clips]
-    return [score(measure, failed, replace(record, resamples=spec.resamples)) for measure in measures]
+    return [score(measure, failed, record) for measure in measures]
 
 
 def score(measure: Measure, failed: Sequence[bool], record: Record) -> Score:

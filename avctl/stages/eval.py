@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ from avctl.metrics.report.page import Example, Section, page
 from avctl.metrics.score import Record
 from avctl.metrics.scoring import score_clips, with_ceilings
 from avctl.metrics.watch import Footage, Watched, unwatchable, watch
-from avctl.schema import Clip, Eval
+from avctl.schema import Eval
 from avctl.store.reader import Store
 
-READER = "small world 1"  # raise it when equal clips should be read in another way
+# What finds events; raise the number when equal clips should be read in another way.
+WORLD_READER, PLAIN_READER = "small world 1", "onsets and peaks of motion 1"
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,14 @@ def run(job: Job) -> None:
     spec, recipe = job.recipe.eval, job.recipe
     assert spec is not None
     reality = Reality(Store(job.inputs["preprocess"]), recipe.clip, _codecs(job))
-    sets = _sets(job.inputs["sample"])
-    total, sections = sum(len(each.rows) for each in sets), []
-    seen = 0
-
-    def on_clip() -> None:
-        nonlocal seen
-        if job.stop.is_set():
-            raise Interrupted
-        seen += 1
-        job.report.progress("clips", seen, total)
-
-    for each in sets:
-        sections.append(_section(each, reality, spec, _record(recipe.clip, spec, each.task, recipe.seed), on_clip))
+    sections = [_section(job, each, reality, spec) for each in _sets(job.inputs["sample"])]
     if "reconstruction" in spec.metrics and reality.codecs:
         about = "Real clips, encoded and decoded by the codecs, against themselves."
-        sections.append(Section("codecs", about, reality.loss(_record(recipe.clip, spec, "codecs", recipe.seed))))
+        sections.append(Section("codecs", about, reality.loss(_record(job, spec, "none", "codecs"))))
     for section in sections:
         job.report.log(set=section.title, **{score.name: score.value for score in section.scores})
-    _write(job.out / "scores.json", json.dumps(_plain(sections), indent=1, ensure_ascii=False) + "\n")
+    table = {section.title: {score.name: score.to_json() for score in section.scores} for section in sections}
+    _write(job.out / "scores.json", json.dumps(table, indent=1, ensure_ascii=False) + "\n")
     funnel = job.inputs["preprocess"] / "funnel.html"
     link = os.path.relpath(funnel, job.out) if funnel.is_file() else None
     _write(job.out / "report.html", page(f"{recipe.name}: evaluation", sections, link))
@@ -88,33 +77,39 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def _record(clip: Clip, spec: Eval, task: str, seed: int) -> Record:
+def _section(job: Job, each: Set, reality: Reality, spec: Eval) -> Section:
+    """Scores and examples of one set, beside the real clips that its rows name."""
+    watched: list[Watched] = []
+    examples: list[Example] = []
+    for done, row in enumerate(each.rows, 1):
+        if job.stop.is_set():
+            raise Interrupted
+        example = _example(each, row, reality)
+        watched.append(example.watched)
+        if len(examples) < spec.examples and not example.watched.is_failed:
+            examples.append(example)
+        job.report.progress(each.folder.name, done, len(each.rows))
+    reader = WORLD_READER if any(row["truth"] for row in each.rows) else PLAIN_READER
+    record = _record(job, spec, reader, each.task)
+    rows = [reality.rows[row["clip_id"]] for row in each.rows if row["clip_id"] in reality.rows]
+    scores = with_ceilings(score_clips(watched, spec, record), *reality.ceilings(rows, spec, record))
+    return Section(each.folder.name, _about(each), scores, examples)
+
+
+def _record(job: Job, spec: Eval, reader: str, task: str) -> Record:
+    """What all scores of a set depend on."""
+    clip = job.recipe.clip
     return Record(
-        metric="",
-        reader=READER,
+        metric="",  # each score fills in its own
+        reader=reader,
         size=clip.size,
         fps=clip.fps,
         sample_rate=clip.sample_rate,
         channels=clip.channels,
         task=task,
         resamples=spec.resamples,
-        seed=seed,
+        seed=job.recipe.seed,
     )
-
-
-def _section(each: Set, reality: Reality, spec: Eval, record: Record, on_clip: Callable[[], None]) -> Section:
-    """Scores and examples of one set, beside the real clips that its rows name."""
-    watched: list[Watched] = []
-    examples: list[Example] = []
-    for row in each.rows:
-        on_clip()
-        example = _example(each, row, reality)
-        watched.append(example.watched)
-        if len(examples) < spec.examples and not example.watched.is_failed:
-            examples.append(example)
-    rows = [reality.rows[row["clip_id"]] for row in each.rows if row["clip_id"] in reality.rows]
-    scores = with_ceilings(score_clips(watched, spec, record), *reality.ceilings(rows, spec, record))
-    return Section(each.folder.name, _about(each), scores, examples)
 
 
 def _example(each: Set, row: dict[str, Any], reality: Reality) -> Example:
@@ -133,12 +128,6 @@ def _example(each: Set, row: dict[str, Any], reality: Reality) -> Example:
 def _about(each: Set) -> str:
     captioned = "with" if any(row["prompt"] for row in each.rows) else "without"
     return f"{len(each.rows)} clips, {each.task.replace('_', ' ')}, {captioned} captions."
-
-
-def _plain(sections: list[Section]) -> dict[str, Any]:
-    """Scores by set and name."""
-
-    return {section.title: {score.name: score.to_json() for score in section.scores} for section in sections}
 
 
 def _write(path: Path, text: str) -> None:
