@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from avctl.codecs.codec import AudioCodec, VideoCodec
 from avctl.codecs.frame_autoencoder import FrameAutoencoderCodec
 from avctl.codecs.haar import HaarCodec
 from avctl.codecs.log_mel import LogMelCodec
 from avctl.codecs.mdct import MDCTCodec
+from avctl.codecs.weights import load_weights
 from avctl.job import InputError
 from avctl.schema import MDCT, Clip, FrameAutoencoder, Haar, LogMel, Trained
 
@@ -45,5 +44,5 @@ def trained_codec(spec: Trained, artifact: Path | None) -> VideoCodec:
     if not isinstance(spec.recipe.model, FrameAutoencoder):
         raise InputError(f"recipe `{spec.recipe.name}` trains no codec")
     codec = FrameAutoencoderCodec(spec.recipe.model)
-    codec.load_state_dict(load_file(artifact / WEIGHTS))
+    load_weights(codec, artifact / WEIGHTS)
     return codec

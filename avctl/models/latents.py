@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -50,10 +50,3 @@ class Layout:
             audio_channels=audio.channels,
             audio_rate=clip.sample_rate / audio.hop,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Layout:
-        return cls(**{**data, "video_size": tuple(data["video_size"])})

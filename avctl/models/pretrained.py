@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from avctl.codecs import AudioCodec, VideoCodec, build_audio_codec, build_video_codec
 from avctl.codecs.frame_autoencoder import FrameAutoencoderCodec
+from avctl.codecs.weights import load_weights
 from avctl.errors import InputError
 from avctl.models.generator import Generator
 from avctl.models.latents import Layout
@@ -69,7 +70,7 @@ def untrained(recipe: Recipe, codec: Path | None) -> Pretrained:
 def trained(recipe: Recipe, artifact: Path, codec: Path | None) -> Pretrained:
     """The generator of a recipe with the weights of its train artifact, in eval mode."""
     model = untrained(recipe, codec)
-    model.generator.load_state_dict(load_file(artifact / WEIGHTS))
+    load_weights(model.generator, artifact / WEIGHTS)
     model.generator.eval().requires_grad_(False)
     return model
 
@@ -95,8 +96,8 @@ def load(folder: Path) -> Pretrained:
         video_codec = _load_codec(config, folder)
         audio_codec = build_audio_codec(config.audio_codec, config.clip)
         generator = Generator(config.model, Layout.of(config.clip, video_codec, audio_codec))
-        generator.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        load_weights(generator, folder / WEIGHTS)
+    except (OSError, ValueError) as error:
         raise InputError(f"the model in `{folder}` cannot be loaded: {error}") from error
     return Pretrained(config, generator.eval().requires_grad_(False), video_codec, audio_codec)
 
@@ -114,7 +115,7 @@ def _load_codec(config: Config, folder: Path) -> VideoCodec:
     if isinstance(config.video_codec, Haar):
         return build_video_codec(config.video_codec, config.clip, None)
     codec = FrameAutoencoderCodec(config.video_codec)
-    codec.load_state_dict(load_file(folder / CODEC))
+    load_weights(codec, folder / CODEC)
     return codec.eval().requires_grad_(False)
 
 
