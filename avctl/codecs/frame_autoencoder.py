@@ -68,7 +68,7 @@ class FrameAutoencoderCodec(VideoCodec):
         mean = cells.mean(0)
         values, vectors = torch.linalg.eigh(torch.cov((cells - mean).T))
         values, vectors = values[-self.channels :].clamp(min=1e-8), vectors[:, -self.channels :]
-        vectors = vectors * vectors.sum(0).sign()  # eigenvectors have no sign of their own
+        vectors = torch.where(vectors.sum(0) < 0, -vectors, vectors)  # eigenvectors have no sign of their own
         spread = values**0.25
         spread = spread * (values / spread**2).mean().sqrt()
         project = (vectors / spread).T

@@ -1,8 +1,7 @@
 """Log-mel magnitudes, and waveforms from them by Griffin-Lim.
 
-Stereo is held as mid and balance: log mel of the mean power of both channels, and half the difference of their
-log mels. The phase is estimated once, on the mid (Griffin and Lim 1984, accelerated after Perraudin et al. 2013),
-and both channels share it.
+Stereo is held as mid and balance: half the sum and half the difference of the log mels of both channels. The phase is
+estimated once, on their mean magnitude (Griffin and Lim 1984, accelerated after Perraudin et al. 2013), and shared.
 """
 
 from __future__ import annotations

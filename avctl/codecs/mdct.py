@@ -24,9 +24,10 @@ class MDCTCodec(AudioCodec):
     def __init__(self, hop: int, num_channels: int):
         super().__init__()
         self.hop, self.num_channels, self.channels = hop, num_channels, hop * num_channels
-        n, k = torch.arange(2 * hop) + 0.5, torch.arange(hop) + 0.5
+        n, k = (torch.arange(count, dtype=torch.float64) + 0.5 for count in (2 * hop, hop))  # angles reach 1000 turns
         cosines = torch.cos(math.pi / hop * (n + hop / 2) * k[:, None])
-        self.register_buffer("basis", (2 / hop) ** 0.5 * cosines * torch.sin(math.pi * n / (2 * hop)), persistent=False)
+        basis = (2 / hop) ** 0.5 * cosines * torch.sin(math.pi * n / (2 * hop))
+        self.register_buffer("basis", basis.float(), persistent=False)
 
     def latent_frames(self, samples: int) -> int:
         return -(-samples // self.hop) + 1  # every sample stands in two windows
