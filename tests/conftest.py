@@ -1,4 +1,5 @@
-"""Fixtures that tests of several layers share: recipes written to a folder, and the real command on them."""
+"""Fixtures that tests of several layers share: recipes written to a folder and the real command on them, and a model
+that trains in seconds with its data set."""
 
 from __future__ import annotations
 
@@ -6,14 +7,37 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+
+from avctl.job import Job
+from avctl.schema import (
+    Clip,
+    Export,
+    Haar,
+    JointDiT,
+    LogMel,
+    Preprocess,
+    Recipe,
+    Request,
+    Runtime,
+    Sample,
+    TrainGenerator,
+    WordEncoder,
+)
+
+if TYPE_CHECKING:
+    from avctl.models.pretrained import Pretrained
 
 RECIPE = """
 from avctl.recipe import replace
-from avctl.schema import (Clip, Crawl, Directory, Eval, Export, FrameAutoencoder, Haar, JointDiT, MDCT, Preprocess, Recipe,
-                          Runtime, Sample, TrainAutoencoder, TrainGenerator, Trained)
+from avctl.schema import (Clip, Crawl, Directory, Eval, Export, FrameAutoencoder, Haar, JointDiT, MDCT, Preprocess,
+                          Recipe, Runtime, Sample, TrainAutoencoder, TrainGenerator, Trained)
 
 clip = Clip(seconds=1.0, size=(32, 32), fps=8, sample_rate=8_000)
 recipe = Recipe(
@@ -63,8 +87,22 @@ def recipe_file(here: Path) -> Path:
 
 
 @pytest.fixture
-def avctl(here: Path) -> Callable[..., Completed]:
-    """The real command, in `here`."""
+def avctl(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Completed]:
+    """The command line in this process, in `here`."""
+    from avctl.cli.main import avctl, exit_code
+
+    def call(*words: str | Path) -> Completed:
+        arguments = [str(word) for word in words]
+        capsys.readouterr()
+        code = exit_code(lambda: avctl.main(arguments, "avctl", standalone_mode=False), "--json" in arguments)
+        return Completed(arguments, code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def process(here: Path) -> Callable[..., Completed]:
+    """The real command in a process of its own, in `here`."""
 
     def call(*words: str | Path, env: Mapping[str, str] | None = None) -> Completed:
         command = [sys.executable, "-m", "avctl", *map(str, words)]
@@ -72,3 +110,123 @@ def avctl(here: Path) -> Callable[..., Completed]:
         return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=120)
 
     return call
+
+
+@dataclass
+class Recorder:
+    """A reporter that keeps what it is told."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)  # notes and warnings
+    on_row: Callable[[dict[str, Any]], object] = lambda row: None
+
+    def progress(self, name: str, done: int, total: int | None = None, **figures: Any) -> None:
+        assert total is None or done <= total
+
+    def log(self, **metrics: Any) -> None:
+        self.rows.append(metrics)
+        self.on_row(metrics)
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+    def warn(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Callable[..., Job]:
+    """A stage at work in the folder `out`, with a `Recorder` as its reporter."""
+
+    def make(recipe: Recipe, out: str = "out", **inputs: Path) -> Job:
+        (tmp_path / out).mkdir(exist_ok=True)
+        return Job(recipe, inputs, tmp_path / out, Recorder(), Event())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Recipe:
+    """A generator that trains in seconds: a second of 8 frames of 16x16 pixels, and 8 kHz stereo."""
+    words = WordEncoder(vocabulary=64, max_tokens=6)
+    return Recipe(
+        name="tiny",
+        clip=Clip(seconds=1.0, size=(16, 16), fps=8, sample_rate=8_000),
+        preprocess=Preprocess(video_codec=Haar(space=8), audio_codec=LogMel(hop=400, window=800, mels=8)),
+        model=JointDiT(width=32, num_dual=1, num_single=1, heads=2, video_patch=(2, 2, 2), audio_patch=2, text=words),
+        train=TrainGenerator(steps=6, batch=4, dtype="float32", save_every=2),
+        sample=Sample(requests=(Request(count=3),), steps=2, batch=2),
+        export=Export(),
+        runtime=Runtime(device="cpu", threads=1, log_every=1),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory, tiny: Recipe) -> Path:
+    """A preprocess artifact of `tiny` with 12 clips, 9 of them in `train` and 3, one of each colour, in `test`."""
+    return write_clips(tmp_path_factory.mktemp("preprocess"), tiny)
+
+
+@pytest.fixture
+def clips() -> Callable[[Path, Recipe], Path]:
+    """Writes the same clips as a preprocess artifact of another recipe."""
+    return write_clips
+
+
+@pytest.fixture
+def tiny_model(tiny: Recipe) -> Pretrained:
+    """The generator of `tiny` in eval mode, with random weights where training starts from zeros."""
+    import torch
+
+    from avctl.models import pretrained
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = pretrained.untrained(tiny, None)
+        for parameter in model.generator.eval().requires_grad_(False).parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def write_clips(artifact: Path, recipe: Recipe, count: int = 12) -> Path:
+    """A preprocess artifact of moving squares in three colours, each with a tone of its own."""
+    from avctl.codecs.encode import Encoder
+    from avctl.store.index import write_index
+    from avctl.store.layout import layout
+    from avctl.store.writer import Writer
+
+    assert recipe.preprocess
+    encoder = Encoder(recipe.preprocess, recipe.clip, None) if recipe.preprocess.video_codec else None
+    plan = layout(recipe.clip, encoder.video_shape, encoder.audio_shape) if encoder else layout(recipe.clip)
+    frames, audio = (np.stack(part) for part in zip(*(_scene(i, recipe.clip) for i in range(count)), strict=True))
+    latents = encoder(frames, audio) if encoder else ()
+    writer = Writer(artifact / "clips.zarr", plan, count)
+    for series, values in zip(plan.series, (frames, audio, *latents), strict=True):
+        writer.append(series.name, values)
+    writer.close()
+    rows = []
+    for i in range(count):
+        split = "train" if i % 4 else "test"
+        row = {"clip_id": f"{i:03d}", "source_sha256": f"{i}", "start_s": 0.0, "split": split, "key": "k", "skew": 0.0}
+        row |= {"caption": f"a {COLOURS[i % 3][0]} square", "truth": '{"events_s": [0.5]}'}
+        row |= {"video": plan.video.name, "video_offset": i * plan.video.slot, "frames": plan.video.length}
+        row |= {"audio": plan.audio.name, "audio_offset": i * plan.audio.slot, "samples": plan.audio.length}
+        for column, series in (("video_latents", plan.video_latents), ("audio_latents", plan.audio_latents)):
+            row |= {column: series.length, f"{column}_offset": i * series.slot} if series else {}
+        rows.append(row)
+    write_index(artifact / "index.sqlite", [], rows, {})
+    return artifact
+
+
+COLOURS = (("red", (220, 40, 40)), ("green", (40, 220, 40)), ("blue", (40, 40, 220)))
+
+
+def _scene(index: int, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (T, H, W, 3) uint8 and samples (samples, channels) int16."""
+    frames = np.full((clip.frames, *clip.size, 3), 20, np.uint8)
+    for t, frame in enumerate(frames):
+        left = (t + index) % (clip.size[1] - 8)
+        frame[4:12, left : left + 8] = COLOURS[index % 3][1]
+    seconds = np.arange(clip.samples) / clip.sample_rate
+    tone = 0.3 * np.sin(2 * np.pi * 300 * (1 + index % 3) * seconds) * (seconds > 0.5)
+    return frames, (tone[:, None] * (1.0, 0.5)[: clip.channels] * 32_767).astype(np.int16)
