@@ -32,10 +32,11 @@ class Lock:
         os.pwrite(self._file, json.dumps(owner).encode(), 0)
 
     def release(self) -> None:
-        """Let go; the file is removed first, while nobody else can have the lock."""
-        self.path.unlink(missing_ok=True)
-        os.close(self._file)
-        _held.discard(self.path)
+        """Let go, once; the file is removed first, while nobody else can have the lock."""
+        if self.path in _held:
+            self.path.unlink(missing_ok=True)
+            os.close(self._file)
+            _held.discard(self.path)
 
 
 def _acquire(path: Path, what: str) -> int:

@@ -20,7 +20,7 @@ PARTIAL = ".partial"
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of artifacts; `also` names further stores that are only read, `given` single artifacts."""
+    """A folder of artifacts; `also` names further stores that inputs may lie in, `given` single inputs."""
 
     root: Path
     also: tuple[Path, ...] = ()
@@ -28,13 +28,13 @@ class Store:
 
     def find(self, stage: str, fingerprint: str) -> Path | None:
         """The finished artifact."""
+        return _find(self.root, stage, fingerprint)
+
+    def find_input(self, stage: str, fingerprint: str) -> Path | None:
+        """The same for an artifact that is only read, which may have been given or lie in another store."""
         if fingerprint in self.given:
             return self.given[fingerprint]
-        for root in (self.root, *self.also):
-            for folder in sorted((root / stage).glob(f"*-{glob.escape(fingerprint)}")):
-                if folder.is_dir():
-                    return folder
-        return None
+        return next(filter(None, (_find(root, stage, fingerprint) for root in (self.root, *self.also))), None)
 
     def partial(self, stage: str, fingerprint: str) -> Path | None:
         """The working folder of a run that goes on, or that was left."""
@@ -75,6 +75,11 @@ class Store:
             )
         with HashCache(self.root / ".hashes.sqlite") as cache:
             return content_hash(path, cache.file_hash)
+
+
+def _find(root: Path, stage: str, fingerprint: str) -> Path | None:
+    found = sorted((root / stage).glob(f"*-{glob.escape(fingerprint)}"))
+    return next((folder for folder in found if folder.is_dir()), None)
 
 
 def require_intact(folder: Path) -> manifest.Manifest:

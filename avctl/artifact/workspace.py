@@ -73,19 +73,22 @@ class Workspace:
         self._manifest.write(self.path)
         return False
 
+    def seal(self) -> None:
+        """Hash the data and put it on the disk; from here on the folder only lacks its name."""
+        shutil.rmtree(self.path / "work", ignore_errors=True)
+        _sync(self.path)
+        now = time.time()
+        seconds = self._manifest.seconds + now - self._start
+        done = replace(self._manifest, state="done", finished=now, seconds=round(seconds, 3))
+        self._manifest = done.with_files(self.path)
+        self._manifest.write(self.path)
+
     def finish(self) -> Path:
-        """Turn the working folder into the artifact."""
+        """Turn the working folder into the artifact; one that stands in its place is moved aside."""
         if self._manifest.state != "done":
-            shutil.rmtree(self.path / "work", ignore_errors=True)
-            _sync(self.path)
-            now = time.time()
-            seconds = self._manifest.seconds + now - self._start
-            done = replace(self._manifest, state="done", finished=now, seconds=round(seconds, 3))
-            self._manifest = done.with_files(self.path)
-            self._manifest.write(self.path)
+            self.seal()
         _make_read_only(self.path)
-        old = self.store.find(self.step.stage.name, self.step.fingerprint)
-        if old and old.parent == self.final.parent:
+        if old := self.store.find(self.step.stage.name, self.step.fingerprint):
             move_aside(old)
         self.path.rename(self.final)
         _sync_folder(self.final.parent)

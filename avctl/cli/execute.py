@@ -14,7 +14,7 @@ from typing import Self
 
 from avctl.artifact import Manifest, Workspace, manifest
 from avctl.artifact.store import require_intact
-from avctl.cli.report import StageReport, View, view_for
+from avctl.cli.report import StageReport, view_for
 from avctl.cli.resolve import Resolved
 from avctl.cli.signals import Stopper
 from avctl.errors import Failure, Interrupted, MachineError, StageError
@@ -33,10 +33,10 @@ def stage_run(name: str) -> Run:
 class Executor:
     """Makes the steps of one command, under one set of signal handlers and one view."""
 
-    def __init__(self, resolved: Resolved, view: View | None = None, run_of: Callable[[str], Run] = stage_run):
+    def __init__(self, resolved: Resolved, run_of: Callable[[str], Run] = stage_run, stopper: Stopper | None = None):
         self.resolved, self.options, self.run_of = resolved, resolved.options, run_of
-        self.view = view or view_for(self.options.as_json, self.options.verbosity)
-        self.stopper = Stopper()
+        self.view = view_for(self.options.as_json, self.options.verbosity)
+        self.stopper = stopper or Stopper()
         self.planned: list[dict[str, str]] = []
 
     def __enter__(self) -> Self:
@@ -128,7 +128,7 @@ class Executor:
         """Inputs that exist and hold other data than those the artifact was made from."""
         changed = []
         for name, fingerprint in step.inputs.items():
-            now = self.resolved.store.find(stage_of(name), fingerprint)
+            now = self.resolved.store.find_input(stage_of(name), fingerprint)
             if now and name in made.inputs and manifest.read(now).digest != made.inputs[name]["digest"]:
                 changed.append(name)
         return " and ".join(changed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 
 import click
 
@@ -12,10 +13,9 @@ from avctl import __version__
 from avctl.cli.doctor import doctor
 from avctl.cli.ls import ls
 from avctl.cli.plan import plan
+from avctl.cli.signals import LEFT_AT_ONCE
 from avctl.cli.stages import STAGE_COMMANDS, run
-from avctl.errors import Failure, MachineError, StageError
-
-NO_SPACE = "no space left"
+from avctl.errors import Failure, MachineError, StageError, UsageError
 
 
 class Commands(click.Group):
@@ -40,44 +40,42 @@ for command in (*STAGE_COMMANDS, run, plan, ls, doctor):
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code."""
-    sys.exit(run_command(argv))
+    words = sys.argv[1:] if argv is None else argv
+    sys.exit(exit_code(lambda: avctl.main(words, prog_name="avctl", standalone_mode=False), "--json" in words))
 
 
-def run_command(argv: list[str] | None = None) -> int:
-    """The exit code of a command line; every error that is meant is shown as one message."""
-    arguments = sys.argv[1:] if argv is None else argv
+def exit_code(call: Callable[[], object], as_json: bool = False) -> int:
+    """The exit code that `call` ends with; every error that is meant is shown as one message, bugs keep their trace."""
     try:
-        return int(avctl.main(arguments, prog_name="avctl", standalone_mode=False) or 0)
+        return int(call() or 0)  # pyright: ignore[reportArgumentType]
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "avctl"
-        return _show(_Usage(error.format_message(), f"see `{command} --help`"), arguments)
+        return _show(UsageError(error.format_message(), f"see `{command} --help`"), as_json)
     except click.ClickException as error:
-        return _show(_Usage(error.format_message()), arguments)
+        return _show(UsageError(error.format_message()), as_json)
     except (click.Abort, KeyboardInterrupt):
-        return 130
+        return LEFT_AT_ONCE
     except Failure as error:
-        return _show(error, arguments)
-    except BrokenPipeError:  # `avctl ls | head`
-        sys.stderr.close()
+        return _show(error, as_json)
+    except SystemExit:  # so click leaves when nobody reads on: `avctl ls | head`
         return 0
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package == "avctl":
             raise
-        return _show(MachineError(f"the package `{package}` is not installed", "pip install -e ."), arguments)
+        return _show(MachineError(f"the package `{package}` is not installed", "pip install -e ."), as_json)
     except OSError as error:
-        return _show(StageError(_system_error(error)), arguments)
+        where = f": `{error.filename}`" if error.filename else ""
+        return _show(StageError(f"{(error.strerror or str(error)).lower()}{where}"), as_json)
 
 
-class _Usage(Failure):
-    code, kind = 2, "usage"
-
-
-def _show(error: Failure, arguments: list[str]) -> int:
-    """The error on standard error, or as one object on standard output with `--json`."""
-    if "--json" in arguments:
-        plain: dict[str, Any] = {"error": error.plain(), "exit": error.code}
-        print(json.dumps(plain))
+def _show(error: Failure, as_json: bool) -> int:
+    """The error on standard error, or as one object on standard output."""
+    if as_json:
+        print(json.dumps({"error": error.plain(), "exit": error.code}))
         return error.code
     from rich.console import Console
     from rich.text import Text
@@ -88,8 +86,3 @@ def _show(error: Failure, arguments: list[str]) -> int:
     text.highlight_regex(r"(?m)^ +\| +\^+$", "red")
     Console(stderr=True, soft_wrap=True, highlight=False).print(text)
     return error.code
-
-
-def _system_error(error: OSError) -> str:
-    where = f": `{error.filename}`" if error.filename else ""
-    return f"{(error.strerror or str(error)).lower()}{where}"

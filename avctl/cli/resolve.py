@@ -42,7 +42,7 @@ class Resolved:
         return {name: self.input(name, fingerprint) for name, fingerprint in step.inputs.items()}
 
     def input(self, name: str, fingerprint: str) -> Path:
-        if found := self.store.find(stage_of(name), fingerprint):
+        if found := self.store.find_input(stage_of(name), fingerprint):
             return found
         command = "run" if name == "codec" else name
         words = shlex.join(["avctl", command, self.ref, *self.options.words()])

@@ -14,9 +14,8 @@ def test_every_value_says_where_it_was_written(recipe_file: Path):
     assert found["train.batch"] == "-o train.batch=4"
     assert found["crawl.sources.0.path"] == "-o crawl.sources.0.path=b"
     assert found["train.steps"] == f"small.py:{line['train=TrainGenerator(steps=2, batch=1),']}"
-    assert (
-        found["clip.seconds"] == f"small.py:{line['clip = Clip(seconds=1.0, size=(32, 32), fps=8, sample_rate=8_000)']}"
-    )
+    clip = line["clip = Clip(seconds=1.0, size=(32, 32), fps=8, sample_rate=8_000)"]
+    assert found["clip.seconds"] == f"small.py:{clip}"
     assert found["seed"] == found["train.optim.lr"] == found["preprocess.split.test"] == "default"
     steps = line["train=TrainAutoencoder(steps=2, batch=2),"]
     assert found["preprocess.video_codec.recipe.train.steps"] == f"small.py:{steps}"
