@@ -13,6 +13,7 @@ from avctl.schema import (
     Directory,
     Eval,
     Filters,
+    FrameAutoencoder,
     Integrity,
     LogMel,
     Preprocess,
@@ -34,7 +35,15 @@ clips = Preprocess(
     split=Split(by="clip", valid=0.0, test=0.15),
 )
 
-codec = replace(tiny_codec, name="own-codec", clip=clip, crawl=None, preprocess=clips)  # it shares the crawl below
+codec = replace(  # without a crawl of its own: it shares the one below
+    tiny_codec,
+    name="own-codec",
+    clip=clip,
+    crawl=None,
+    preprocess=clips,
+    model=FrameAutoencoder(down=8, channels=16, width=64),
+    train=replace(tiny_codec.train, steps=400, batch=32),
+)
 
 recipe = replace(
     tiny,

@@ -1,0 +1,102 @@
+"""What the README tells people to type, typed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from avctl.errors import Failure, StageError
+from avctl.recipe.errors import RecipeError
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+SHELL = [block for language, block in BLOCKS if language == "sh"]
+INSTALL = "pip install -e"  # the blocks that install are what `.ci/run` does
+
+
+def test_the_readme_installs_and_runs_everything_in_one_line():
+    assert SHELL[:2] == ["pip install -e . && avctl run recipes/tiny.py\n", "pip install -e '.[dev]' && pytest\n"]
+    assert "pip install -e '.[dev]'" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_path_that_the_readme_names_is_there():
+    paths = re.findall(r"[`(]((?:avctl|recipes|kernels|benches|tests|\.github)/[a-z_./]*)[`)]", README)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_exit_codes_of_the_readme_are_those_of_the_code():
+    codes = {each.code for each in (Failure, *Failure.__subclasses__(), *StageError.__subclasses__())}
+    told = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    assert codes | {RecipeError.code, 0, 130} == told
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with the recipes and the Python files that the README shows."""
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
+    for language, block in BLOCKS:
+        if language == "python":
+            name = block.splitlines()[0].removeprefix("# ")
+            (tmp_path / name).write_text(block)
+    (tmp_path / "videos").mkdir()
+    return tmp_path
+
+
+def typed(place: Path, block: str) -> subprocess.CompletedProcess[str]:
+    """A block of the README in a shell, on this environment's `avctl` and `python`."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    block = block.replace("/videos", str(place / "videos"))
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(
+        ["bash", "-euc", block], cwd=place, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+
+
+def needs_a_run(block: str) -> bool:
+    return "avctl export" in block or ("avctl run" in block and "--dry-run" not in block)
+
+
+@pytest.mark.parametrize("block", [block for block in SHELL if INSTALL not in block and not needs_a_run(block)])
+def test_the_quick_commands_of_the_readme_work(place: Path, block: str):
+    done = typed(place, block)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_command_for_ones_own_videos_is_understood(place: Path):
+    (block,) = [block for block in SHELL if "own.py" in block]
+    (place / "videos" / "a.mp4").write_bytes(b"not yet read")
+    done = typed(place, block.rstrip() + " --dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "would make export own-" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_main_command_of_the_readme_ends_with_report_clips_and_model(place: Path):
+    command = SHELL[0].partition("&&")[2]
+    done = typed(place, command)
+    assert done.returncode == 0, done.stderr
+    ends = dict(re.findall(r"^(report|clips|model): +(\S+)", done.stderr, re.MULTILINE))
+    assert (place / ends["report"]).stat().st_size > 100_000
+    assert len(list(place.glob(ends["clips"]))) > 100
+    assert (place / ends["model"] / "config.json").exists() and (place / ends["model"] / "model.onnx").exists()
+
+    start = time.monotonic()
+    again = typed(place, command)
+    assert again.returncode == 0 and again.stdout == done.stdout
+    assert time.monotonic() - start < 5, "what is done is not done again"
+
+    for block in SHELL:
+        if "avctl export" in block:
+            said = typed(place, block)
+            assert said.returncode == 0, said.stderr
+    assert (place / "out.mp4").stat().st_size > 1_000
