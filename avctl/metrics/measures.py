@@ -110,16 +110,15 @@ def alignment(clips: Sequence[Watched], fps: int, seed: int) -> list[Measure]:
     def beyond(clip: Events) -> np.ndarray:
         return _known(excess(clip.heard_s, clip.seen_s, fps, clip.seconds))
 
-    floors = all_floors(events, seed)
-    wrong = [{name: _each(group, values) for name, group in floors.items()} for values in (plain, beyond)]
+    wrong = {name: _each(group, plain) for name, group in all_floors(events, seed).items()}
     failed = np.zeros(1)  # a clip that cannot be decoded agrees in nothing
     both = [
         [failed if clip.is_failed else values(event) for clip, event in zip(clips, events, strict=True)]
         for values in (plain, beyond)
     ]
     return [
-        Measure("AV-Align", "", True, mean, both[0], wrong[0], tolerance_s=1 / fps),
-        Measure("AV-Align beyond chance", "", True, mean, both[1], wrong[1], chance=0.0, tolerance_s=1 / fps),
+        Measure("AV-Align", "", True, mean, both[0], wrong, tolerance_s=1 / fps),
+        Measure("AV-Align beyond chance", "", True, mean, both[1], chance=0.0, tolerance_s=1 / fps),
     ]
 
 

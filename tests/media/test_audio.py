@@ -8,14 +8,14 @@ import av
 import numpy as np
 import pytest
 
-from avctl.media.audio import Sound, conform, join, power_db, to_float, to_int16
+from avctl.media.audio import Sound, conform, join, power_db, sound_of, to_int16
 
 
-def piece(samples: np.ndarray, start: float, rate: int = 48_000, tick: int = 48_000) -> av.AudioFrame:
-    """A decoded mono frame that begins at `start` seconds, its stamp on a grid of `tick` a second."""
+def piece(samples: np.ndarray, start: float, rate: int = 48_000, tick: int = 48_000) -> Sound:
+    """A mono piece that begins at `start` seconds, its stamp on a grid of `tick` a second."""
     frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="fltp", layout="mono")
     frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, tick), round(start * tick)
-    return frame
+    return sound_of(frame)
 
 
 def bump(rate: int, at_s: float) -> np.ndarray:
@@ -90,7 +90,8 @@ def test_every_sample_format_has_the_same_full_scale(kind: str) -> None:
     frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout="stereo")
     frame.sample_rate = 48_000
     converted = av.AudioResampler(format=kind).resample(frame)[0]
-    assert to_float(converted) == pytest.approx(planes.T, abs=0.005)
+    converted.pts = 0
+    assert sound_of(converted).samples == pytest.approx(planes.T, abs=0.005)
 
 
 def test_sixteen_bits_round_and_clip() -> None:

@@ -60,7 +60,7 @@ def test_seeking_reads_the_same_frames_as_holding(footage: Make, name: str, monk
         held = media.read(times, (48, 64))
     monkeypatch.setattr("avctl.media.decode.HOLD_BYTES", 10_000)
     with scanned(path) as media:
-        assert media._pictures is None
+        assert not media._is_held
         sought = media.read(times, (48, 64))
         again = media.read(times[:5], (48, 64))  # backwards
     assert np.array_equal(held[1], sought[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,5 +68,5 @@ def test_a_set_without_real_clips_has_no_ceilings(reality: Reality) -> None:
 
 def test_without_codecs_there_is_no_loss_and_no_ceiling_of_theirs(store: Store, reality: Reality) -> None:
     bare = Reality(store, CLIP, None)
-    assert bare.loss(RECORD) == [] and [score.name for score in reality.loss(RECORD)][0] == "PSNR"
+    assert bare.loss(RECORD) == [] and reality.loss(RECORD)[0].name == "PSNR"
     assert bare.ceilings(list(bare.rows.values()), Eval(metrics=("adherence",)), RECORD)[1] == []

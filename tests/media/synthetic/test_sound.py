@@ -44,6 +44,17 @@ def test_each_event_begins_at_its_time() -> None:
                 assert after > 1.5 * before + 0.02
 
 
+def test_a_note_does_not_cut_off_the_one_before() -> None:
+    ringing = [w for w in WORLDS if w.family == "strike" and w.material == "metal" and w.periods_s[0] < 0.6]
+    for world in ringing:
+        audio = np.abs(hear(world)).max(1)
+        for time, _ in world.events[1:]:
+            turn = int(1.5 * RATE / world.frequency_hz)  # long enough to hold a peak of the tone
+            k = int(time * RATE)
+            assert audio[k : k + turn].max(initial=1) > 0.7 * audio[k - turn : k].max()
+    assert ringing
+
+
 def test_silence_but_for_the_hiss_before_a_sharp_note() -> None:
     world = next(w for w in WORLDS if w.family == "blink" and w.material == "wood")
     dark = hear(world)[: int(RATE * (world.beats_s[1] - 0.01))][-200:]

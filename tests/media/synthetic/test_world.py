@@ -14,6 +14,7 @@ from avctl.media.synthetic.world import (
     FAMILIES,
     FLOOR,
     FREQUENCIES_HZ,
+    GRAVITY,
     HALF_HEIGHT,
     MATERIALS,
     PERIODS_S,
@@ -69,6 +70,16 @@ def test_the_object_turns_at_the_walls_at_the_events_and_only_then() -> None:
         assert np.allclose(turns, walls, atol=2e-4)
         hits += len(walls)
     assert hits > 20
+
+
+def test_nothing_jumps_and_between_impacts_only_gravity_acts() -> None:
+    for world in BOUNCING[:40]:
+        t = np.linspace(0, world.seconds, 20_001)
+        x, y = world.centre(t)
+        assert np.abs(np.diff(y)).max() < 4e-4 and np.abs(np.diff(x)).max() < 1e-4  # below 4 and 1 frame heights / s
+        acceleration = np.diff(y, 2) / (t[1] - t[0]) ** 2
+        assert np.median(acceleration) == pytest.approx(GRAVITY, rel=1e-3)
+        assert np.mean(np.abs(acceleration - GRAVITY) > 0.01) < 0.002  # but at the impacts
 
 
 def test_the_mallet_arrives_and_the_light_goes_on_at_the_events() -> None:
