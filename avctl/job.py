@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -11,7 +13,7 @@ from typing import Any, Protocol
 from avctl.errors import InputError, Interrupted, MachineError, StageError
 from avctl.schema import Recipe
 
-__all__ = ["InputError", "Interrupted", "Job", "MachineError", "Reporter", "StageError"]
+__all__ = ["InputError", "Interrupted", "Job", "MachineError", "Reporter", "StageError", "deaf_children"]
 
 
 class Reporter(Protocol):
@@ -47,3 +49,16 @@ class Job:
     report: Reporter
     stop: Event  # set by the first Ctrl-C, TERM or USR2: save, then raise `Interrupted`
     retry: bool = False  # try dead letters again: `out` then starts as a copy of the finished artifact
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes started inside do not hear Ctrl-C, TERM or USR2, not even while they start: their parent decides.
+
+    A mask of signals belongs to a thread and is inherited by what it starts; this thread's own comes back at the end.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

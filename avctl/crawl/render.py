@@ -40,9 +40,8 @@ def render_clip(index: int, spec: Synthetic, folder: Path) -> Sidecar:
 
 
 def end_with_parent() -> None:
-    """The parent alone is told to stop; when it is gone, even by `kill -9`, its children go."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    """When the parent is gone, even by `kill -9`, its children go. TERM is how a broken pool ends the others."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     Thread(target=_wait_for_parent, daemon=True).start()
 
 

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from threading import Event, Thread
 from typing import Any, Generic, TypeVar
 
-from avctl.job import MachineError, StageError
+from avctl.job import MachineError, StageError, deaf_children
 
 S = TypeVar("S", bound=Sequence[Any])
 R = TypeVar("R")
@@ -145,7 +145,8 @@ class _Worker(Generic[S, R]):
         self._is_ready = False
         self.connection, theirs = _spawn.Pipe()
         self._process = _spawn.Process(target=_serve, args=(theirs, self._work, self._budget), daemon=True)
-        self._process.start()
+        with deaf_children():
+            self._process.start()
         theirs.close()
 
     def _fault(self) -> Fault:
@@ -163,8 +164,6 @@ class _Worker(Generic[S, R]):
 
 def _serve(connection: Connection, work: Work[Any, Any], budget: Budget) -> None:
     """The life of a worker. It ends when its parent closes the connection or dies."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):  # meant for the parent, which saves and kills
-        signal.signal(number, signal.SIG_IGN)
     _limit_memory(budget.memory_mb)
     try:
         connection.send(("ready", None))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from avctl.crawl.frontier import Item
 from avctl.crawl.render import Sidecar, end_with_parent, render_clip
-from avctl.job import StageError
+from avctl.job import StageError, deaf_children
 from avctl.schema import Synthetic
 
 SCHEME = "synthetic://"  # how the ledger names what this process serves at a port of the moment
@@ -49,7 +49,8 @@ class Studio:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")  # a fork would copy our threads' locks
             self._pool = ProcessPoolExecutor(self.workers, context, initializer=end_with_parent)
-        return self._pool.submit(render_clip, index, spec, self.folder / world)
+        with deaf_children():
+            return self._pool.submit(render_clip, index, spec, self.folder / world)
 
 
 def world_key(spec: Synthetic) -> str:
