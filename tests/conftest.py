@@ -95,7 +95,8 @@ def avctl(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Compl
         arguments = [str(word) for word in words]
         capsys.readouterr()
         code = exit_code(lambda: avctl.main(arguments, "avctl", standalone_mode=False), "--json" in arguments)
-        return Completed(arguments, code, *capsys.readouterr())
+        captured = capsys.readouterr()
+        return Completed(arguments, code, captured.out, captured.err)
 
     return call
 

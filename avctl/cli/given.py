@@ -65,8 +65,8 @@ def _adopt(recipe: Recipe, made_by: Recipe, role: str, path: Path) -> Recipe:
             raise UsageError(f"`--with {path}`: the recipe has no trained codec", "`video_codec=Trained(recipe=...)`")
         trained = Trained(recipe=made_by)
         return replace(recipe, preprocess=replace(recipe.preprocess, video_codec=trained))
-    if getattr(recipe, role) is None:
-        raise UsageError(f"`--with {path}`: the recipe has no section `{role}`")
+    if not any(role in stage.needs and getattr(recipe, stage.name) is not None for stage in PIPELINE):
+        raise UsageError(f"`--with {path}`: no stage of the recipe reads a {role} artifact")
     sections = {name for stage in PIPELINE if stage.name in ancestors(role) for name in stage.reads}
     adopted = replace(recipe, **{name: getattr(made_by, name) for name in sorted(sections)})
     set_origins(adopted, {**origins(adopted), **dict.fromkeys(sections, f"--with {path}")})

@@ -39,6 +39,9 @@ class Resolved:
 
     def inputs(self, step: Step) -> dict[str, Path]:
         """The finished artifacts that the step reads. Raises InputError with the command that makes a missing one."""
+        for name in set(step.stage.needs) - {"codec", *step.inputs}:
+            hint = f"add the section, or give a finished artifact: `--with {self.options.store}/{name}/...`"
+            raise UsageError(f"`{step.stage.name}` needs a {name}, and `{self.ref}` has no section `{name}`", hint)
         return {name: self.input(name, fingerprint) for name, fingerprint in step.inputs.items()}
 
     def input(self, name: str, fingerprint: str) -> Path:

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from avctl.schema import MDCT, Filters, Haar, Preprocess, Split
+
+Refusal = Callable[[Callable[[], object]], str]
+
+
+def test_codecs_come_in_pairs(refusal: Refusal):
+    assert Preprocess().video_codec is None
+    assert Preprocess(video_codec=Haar(), audio_codec=MDCT()).audio_codec == MDCT()
+    assert "give both codecs" in refusal(lambda: Preprocess(video_codec=Haar()))
+
+
+def test_shares_add_up_to_one_at_most(refusal: Refusal):
+    assert Split(valid=0.5, test=0.5).test == 0.5
+    assert "add up to more than 1" in refusal(lambda: Split(valid=0.6, test=0.5))
+
+
+def test_a_threshold_may_be_switched_off():
+    assert Filters(max_silence=None).max_silence is None
