@@ -13,7 +13,7 @@ _BANDS = 24  # evenly spaced in mel, 100 Hz to 6 kHz
 _SMOOTH_S = 0.008  # standard deviation of the smoothing of loudness over time
 _RISE = 0.2  # of loudness within +-32 ms, relative to its maximum in the clip
 _REACH_S = 0.032
-_APART_S = 0.07  # of two onsets, at least
+APART_S = 0.07  # of two onsets, at least
 _EARLY_S = 0.007  # window, smoothing and square root bring the middle of a rise forward by so much
 
 
@@ -23,7 +23,7 @@ def onsets(mono: np.ndarray, sample_rate: int) -> np.ndarray:
     Loudness is the sum over mel bands of the square root of their magnitude: a soft note counts beside a loud one.
     """
     window, hop = int(_WINDOW_S * sample_rate), int(_HOP_S * sample_rate)
-    reach, apart = round(_REACH_S / _HOP_S), round(_APART_S / _HOP_S)
+    reach, apart = round(_REACH_S / _HOP_S), round(APART_S / _HOP_S)
     # Windows lie within the clip, and its ends go on as loud as they are: silence there would be a click and a rise.
     spectra = np.abs(np.fft.rfft(np.lib.stride_tricks.sliding_window_view(mono, window)[::hop] * np.hanning(window)))
     loudness = gaussian_filter1d(np.sqrt(spectra @ _mel(window, sample_rate)).sum(1), _SMOOTH_S / _HOP_S)

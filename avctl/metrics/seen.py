@@ -14,12 +14,14 @@ from scipy.ndimage import map_coordinates
 
 from avctl.media.synthetic.picture import PALETTE
 from avctl.media.synthetic.world import SHAPES
+from avctl.metrics.onsets import APART_S
 
 _GREY = 0.08  # saturation that a tinted ground or compression may have
 _NOTHING = 0.2  # peak saturation below which there is no object
 _WHITE = 0.004  # mean share of the frame's height squared that a mallet covers at least; it covers 0.025
 _HOP, _BLINK = 0.0375, 0.5  # spread of the height, and loss of light, at which motion and blinking are plain
 _RISE = 0.2  # of brightness relative to its maximum, in one frame, that is an event
+_FALL, _SWING = 0.03, 0.1  # heights that an object and a mallet come down from at least, within three frames
 _KINK = 0.2  # change of horizontal speed, 1/s, that is a wall
 
 
@@ -46,7 +48,7 @@ def see(frames: np.ndarray, fps: float) -> Seen:
     family = _family(mass, y, float(white.mean() * frames.shape[2] / frames.shape[1]))
     match family:
         case "bounce":
-            events = np.concatenate([_floors(y), _walls(x, fps, frames.shape[2] / frames.shape[1])])
+            events = np.concatenate([_floors(y, _FALL), _walls(x, fps, frames.shape[2] / frames.shape[1])])
         case "strike":
             events = _strikes(saturation, mallet_y)
         case "blink":
@@ -56,7 +58,16 @@ def see(frames: np.ndarray, fps: float) -> Seen:
     # The outline is free where the upper edge does not cut it off, and the mallet is not at it.
     free = y - mallet_y >= np.median(y - mallet_y) if family == "strike" else y > 0.25
     shape = _shape(saturation, np.where(free, mass, 0), x, y)
-    return Seen(_colour(rgb, saturation), shape, family, np.sort(events) / fps)
+    return Seen(_colour(rgb, saturation), shape, family, _apart(np.sort(events) / fps))
+
+
+def _apart(times_s: np.ndarray) -> np.ndarray:
+    """Sorted times without those that follow another so closely that they are one event, to the ear as well."""
+    kept: list[float] = []
+    for time in times_s.tolist():
+        if not kept or time - kept[-1] >= APART_S:
+            kept.append(time)
+    return np.array(kept)
 
 
 def _centroid(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -123,15 +134,15 @@ def _outline(shape: str, dx: np.ndarray, dy: np.ndarray, area: float, softness: 
     return (distance / softness + 0.5).clip(0, 1)
 
 
-def _floors(y: np.ndarray) -> np.ndarray:
-    """Times (in frames) at which the object is lowest and turns sharply."""
-    low = [k for k in range(1, len(y) - 1) if y[k] >= y[k - 1] and y[k] > y[k + 1] and _is_turn(y, k)]
+def _floors(y: np.ndarray, depth: float) -> np.ndarray:
+    """Times (in frames) at which a thing that comes down by `depth` is lowest and turns sharply."""
+    low = [k for k in range(1, len(y) - 1) if y[k] >= y[k - 1] and y[k] > y[k + 1] and _is_turn(y, k, depth)]
     return np.array([_cusp(y, k) for k in low])
 
 
-def _is_turn(y: np.ndarray, k: int) -> bool:
+def _is_turn(y: np.ndarray, k: int, depth: float) -> bool:
     around = y[max(0, k - 3) : k + 4]
-    return y[k] >= around.max() - 1e-6 and y[k] - around.min() > 0.03
+    return y[k] >= around.max() - 1e-6 and y[k] - around.min() > depth
 
 
 def _cusp(y: np.ndarray, k: int) -> float:
@@ -154,15 +165,15 @@ def _rises(light: np.ndarray) -> np.ndarray:
 
 
 def _strikes(saturation: np.ndarray, mallet_y: np.ndarray) -> np.ndarray:
-    """Flashes of the object, timed by the turn of the mallet where it turns within a frame of the flash."""
+    """Turns of the mallet at its lowest, and flashes of the object that have no turn within two frames.
+
+    A mallet that wavers, or turns in mid-air, strikes nothing.
+    """
     peak = np.quantile(saturation, 0.99, axis=(1, 2))
-    flashes, turns = _rises(peak / peak.max()), _floors(mallet_y)
-    times = flashes.copy()
-    for i, time in enumerate(flashes):
-        near = turns[np.abs(turns - time) <= 1]
-        if len(near):
-            times[i] = near[np.abs(near - time).argmin()]
-    return times
+    flashes, turns = _rises(peak / peak.max()), _floors(mallet_y, _SWING)
+    turns = turns[np.interp(turns, np.arange(len(mallet_y)), mallet_y) > mallet_y.max() - _SWING]
+    alone = [time for time in flashes if np.abs(turns - time).min(initial=3) > 2]
+    return np.concatenate([turns, alone])
 
 
 def _walls(x: np.ndarray, fps: float, width: float) -> np.ndarray:
