@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,12 +40,10 @@ def test_help_comes_fast_and_imports_nothing_heavy(here: Path):
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=here)
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "avctl", "--help"], check=True, cwd=here, capture_output=True)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.5
+    before = os.times()
+    subprocess.run([sys.executable, "-m", "avctl", "--help"], check=True, cwd=here, capture_output=True)
+    after = os.times()  # processor time, so that a busy machine does not count
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.5
 
 
 def test_making_a_plan_imports_no_torch(recipe_file: Path):
