@@ -56,6 +56,7 @@ class Pool(Generic[S, R]):
 
     def __init__(self, work: Work[S, R], workers: int, budget: Budget):
         self._work, self._num_workers, self._budget = work, workers, budget
+        self.num_results = 0  # so far, of all shards: for those who watch
 
     def run(self, shards: Iterable[S]) -> Generator[tuple[S, list[R | Fault]] | None, None, None]:
         """Each shard with its results, in the order in which they finish; None every half second while there is none.
@@ -91,7 +92,7 @@ class Pool(Generic[S, R]):
             while not stop.is_set() and (busy := [worker for worker in workers if worker.shard is not None]):
                 ready = wait([worker.connection for worker in busy], timeout=0.2)
                 for worker in busy:
-                    if worker.connection in ready and worker.listen():
+                    if worker.connection in ready and self._hear(worker):
                         finished.put((worker.shard, worker.done))
                         worker.give(shards.popleft() if shards else None)
             finished.put(None)
@@ -100,6 +101,12 @@ class Pool(Generic[S, R]):
         finally:
             for worker in workers:
                 worker.kill()
+
+    def _hear(self, worker: _Worker[S, R]) -> bool:
+        before = len(worker.done)
+        is_finished = worker.listen()
+        self.num_results += len(worker.done) - before
+        return is_finished
 
 
 class _Worker(Generic[S, R]):

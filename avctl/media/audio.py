@@ -27,42 +27,39 @@ class Sound:
         return self.start_s + len(self.samples) / self.rate
 
 
-def join(frames: Sequence[av.AudioFrame]) -> Sound:
-    """Decoded neighbours as one stretch of sound. ValueError where the format changes between them.
+def join(pieces: Sequence[Sound]) -> Sound:
+    """Neighbours in a track as one stretch of sound. ValueError where the format changes between them.
 
     Where the time stamps agree with the sample count, the clock is the mean over all frames, so that the rounding of
     stamps averages out. A gap becomes silence and an overlap is cut, so that what follows stays in place.
     """
-    rate, layout = frames[0].sample_rate, frames[0].layout.name
-    if any(frame.sample_rate != rate or frame.layout.name != layout for frame in frames):
+    rate, layout = pieces[0].rate, pieces[0].layout
+    if any(piece.rate != rate or piece.layout != layout for piece in pieces):
         raise ValueError("the sample rate or the channels change inside the track")
-    pieces = [to_float(frame) for frame in frames]
-    lengths = np.array([len(piece) for piece in pieces])
-    stamps = np.array([frame.time for frame in frames], np.float64)
+    lengths = np.array([len(piece.samples) for piece in pieces])
+    stamps = np.array([piece.start_s for piece in pieces])
     counted = np.concatenate([[0], np.cumsum(lengths)[:-1]]) / rate
     offsets = stamps - counted  # seconds; equal for all frames of an undamaged track
     runs = _runs(offsets)
     if len(runs) == 1:
-        return Sound(np.concatenate(pieces), rate, float(offsets.mean()), layout)
+        return Sound(np.concatenate([piece.samples for piece in pieces]), rate, float(offsets.mean()), layout)
     start_s = float(offsets[: runs[0].stop].mean())
     places = [round((offsets[run].mean() + counted[run.start] - start_s) * rate) for run in runs]
     end = max(place + lengths[run].sum() for place, run in zip(places, runs, strict=True))
-    samples = np.zeros((end, pieces[0].shape[1]), np.float32)
+    samples = np.zeros((end, pieces[0].samples.shape[1]), np.float32)
     for place, run in zip(places, runs, strict=True):
-        piece = np.concatenate(pieces[run])
-        samples[max(place, 0) : place + len(piece)] = piece[max(-place, 0) :]
+        samples_of_run = np.concatenate([piece.samples for piece in pieces[run]])
+        samples[max(place, 0) : place + len(samples_of_run)] = samples_of_run[max(-place, 0) :]
     return Sound(samples, rate, start_s, layout)
 
 
-def to_float(frame: av.AudioFrame) -> np.ndarray:
-    """Samples (n, channels) float32 of one decoded frame, full scale 1."""
+def sound_of(frame: av.AudioFrame) -> Sound:
+    """One decoded frame, which must have a time stamp."""
+    assert frame.pts is not None and frame.time_base is not None
     values = frame.to_ndarray()
     values = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
-    if values.dtype.kind == "f":
-        return values.astype(np.float32, copy=False)
-    if values.dtype == np.uint8:
-        return (values.astype(np.float32) - 128) / 128
-    return values.astype(np.float32) / 2.0 ** (8 * values.dtype.itemsize - 1)
+    start_s = float(frame.pts * frame.time_base)
+    return Sound(_to_float(values), frame.sample_rate, start_s, frame.layout.name)
 
 
 def conform(sound: Sound, rate: int, channels: int) -> Sound:
@@ -91,6 +88,15 @@ def power_db(samples: np.ndarray, rate: int, window_s: float = 0.02) -> np.ndarr
     count = max(1, len(samples) // width)
     power = np.square(samples[: count * width], dtype=np.float64).reshape(count, -1).mean(axis=1)
     return 10 * np.log10(np.maximum(power, 1e-12))
+
+
+def _to_float(values: np.ndarray) -> np.ndarray:
+    """Any of FFmpeg's sample formats to float32, full scale 1."""
+    if values.dtype.kind == "f":
+        return values.astype(np.float32, copy=False)
+    if values.dtype == np.uint8:
+        return (values.astype(np.float32) - 128) / 128
+    return values.astype(np.float32) / 2.0 ** (8 * values.dtype.itemsize - 1)
 
 
 def _runs(offsets: np.ndarray) -> list[slice]:

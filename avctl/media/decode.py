@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from types import TracebackType
 
@@ -20,7 +20,7 @@ from av.audio.stream import AudioStream
 from av.filter import Graph
 from av.video.stream import VideoStream
 
-from avctl.media.audio import Sound, join, to_float
+from avctl.media.audio import Sound, join, sound_of
 from avctl.media.fit import Fit
 from avctl.media.probe import MediaError, open_media, probe, tracks
 
@@ -84,8 +84,8 @@ class Media:
             context.thread_type, context.thread_count = "NONE", 1
         self.probe = probe(self._container, self._video, self._audio)
         self.scanned = Scan()
-        self._pictures: list[av.VideoFrame] | None = []  # None: too many to hold
-        self._sounds: list[av.AudioFrame] | None = []
+        self._pictures: list[av.VideoFrame] = []
+        self._sounds: list[Sound] = []
         self._held_bytes = 0
         self._deinterlacer: _Deinterlacer | None = None
 
@@ -100,12 +100,13 @@ class Media:
         scanned = self.scanned
         for frame in self._decode(self._video, self._audio, count_damage=True):
             if isinstance(frame, av.AudioFrame):
-                self._note_sound(frame)
+                self._note_sound(sound_of(frame))
                 continue
             if not scanned.times:
                 scanned.rotation = frame.rotation
             scanned.times.append(begin(frame))
-            self._hold(frame)
+            if self._hold(sum(plane.buffer_size for plane in frame.planes)):
+                self._pictures.append(frame)
             yield frame
 
     def read(self, times_s: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -125,35 +126,39 @@ class Media:
 
     def sound(self, start_s: float, end_s: float) -> Sound:
         """The sound that covers these times, or as much of it as there is. MediaError: `no_sound_here`."""
-        frames = [frame for frame in self._sounds_from(start_s, end_s) if end(frame) > start_s]
-        if not frames:
+        pieces = [piece for piece in self._sounds_from(start_s, end_s) if piece.end_s > start_s]
+        if not pieces:
             raise MediaError("no_sound_here", f"no sound between {start_s:.3f} and {end_s:.3f} s")
         try:
-            return join(frames)
+            return join(pieces)
         except ValueError as error:
             raise MediaError("unsupported", str(error)) from error
 
-    def _note_sound(self, frame: av.AudioFrame) -> None:
+    def _note_sound(self, piece: Sound) -> None:
         scanned = self.scanned
         if not scanned.num_audio_frames:
-            scanned.audio_start_s = begin(frame)
+            scanned.audio_start_s = piece.start_s
         scanned.num_audio_frames += 1
-        scanned.audio_end_s = max(scanned.audio_end_s, end(frame))
-        scanned.peak = max(scanned.peak, float(np.abs(to_float(frame)).max(initial=0.0)))
-        self._hold(frame)
+        scanned.audio_end_s = max(scanned.audio_end_s, piece.end_s)
+        scanned.peak = max(scanned.peak, float(piece.samples.max(initial=0)), -float(piece.samples.min(initial=0)))
+        if self._hold(piece.samples.nbytes):
+            self._sounds.append(piece)
 
-    def _hold(self, frame: av.VideoFrame | av.AudioFrame) -> None:
-        self._held_bytes += sum(plane.buffer_size for plane in frame.planes)
-        if self._held_bytes > HOLD_BYTES:
-            self._pictures = self._sounds = None
-        elif isinstance(frame, av.VideoFrame) and self._pictures is not None:
-            self._pictures.append(frame)
-        elif isinstance(frame, av.AudioFrame) and self._sounds is not None:
-            self._sounds.append(frame)
+    def _hold(self, num_bytes: int) -> bool:
+        """Whether so many bytes more can be kept. When they cannot, nothing is."""
+        self._held_bytes += num_bytes
+        if not self._is_held:
+            self._pictures.clear()
+            self._sounds.clear()
+        return self._is_held
+
+    @property
+    def _is_held(self) -> bool:
+        return self._held_bytes <= HOLD_BYTES
 
     def _pictures_from(self, time_s: float) -> Iterable[av.VideoFrame]:
         """Frames in order, the first of them not later than `time_s`."""
-        if self._pictures is not None:
+        if self._is_held:
             first = bisect_right(self._pictures, time_s + _TICK, key=begin) - 1
             return self._pictures[max(0, first) :]
         frames = self._seek(self._video, time_s)
@@ -162,15 +167,11 @@ class Media:
             return self._seek(self._video, None)  # the container sought too far: from the start, slowly but surely
         return chain([first], frames)
 
-    def _sounds_from(self, start_s: float, end_s: float) -> list[av.AudioFrame]:
-        if self._sounds is not None:
-            return [frame for frame in self._sounds if end(frame) > start_s and begin(frame) < end_s]
-        found: list[av.AudioFrame] = []
-        for frame in self._seek(self._audio, start_s - PREROLL_S):
-            if begin(frame) >= end_s:
-                break
-            found.append(frame)
-        return found
+    def _sounds_from(self, start_s: float, end_s: float) -> list[Sound]:
+        if self._is_held:
+            return [piece for piece in self._sounds if piece.end_s > start_s and piece.start_s < end_s]
+        pieces = map(sound_of, self._seek(self._audio, start_s - PREROLL_S))
+        return list(takewhile(lambda piece: piece.start_s < end_s, pieces))
 
     def _seek(self, stream: VideoStream | AudioStream, time_s: float | None) -> Iterator:
         target = self.scanned.video_start_s - 10 if time_s is None else time_s
@@ -244,12 +245,7 @@ def _pick(frames: Iterable[av.VideoFrame], times: np.ndarray, half: float) -> It
     raise MediaError("truncated", f"no frame at {times[k]:.3f} s")
 
 
-def begin(frame: av.VideoFrame | av.AudioFrame) -> float:
-    """When the frame is shown or heard, in seconds on the presentation clock."""
+def begin(frame: av.VideoFrame) -> float:
+    """When the frame is shown, in seconds on the presentation clock."""
     assert frame.pts is not None and frame.time_base is not None
     return float(frame.pts * frame.time_base)
-
-
-def end(frame: av.AudioFrame) -> float:
-    """When its last sample has been heard."""
-    return begin(frame) + frame.samples / frame.sample_rate

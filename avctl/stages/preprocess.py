@@ -71,9 +71,8 @@ def _prepare(
             if item:
                 shard, results = item
                 _commit(workspace, shard, results, encoder)
-                done += len(shard)
                 counts.update(_counts(results))
-            job.report.progress("files", done, total, **counts)
+            job.report.progress("files", done + pool.num_results, total, **counts)
 
 
 def _commit(workspace: Workspace, shard: Shard, results: list[Outcome | Fault], encoder: Encoder | None) -> None:

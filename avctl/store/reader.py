@@ -1,4 +1,4 @@
-"""Reads a preprocess artifact: clips by their row in the index, their arrays through Zarr."""
+"""Reads a preprocess artifact: clips by their row in the index, their arrays chunk by chunk, each one checked."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from sqlite3 import Row
 from typing import Any
 
 import numpy as np
-import zarr
 
+from avctl.store.chunks import ChunkedArray
 from avctl.store.index import CLIPS, open_index
-from avctl.store.layout import open_group, zarr_settings
 
 VIDEO_LATENTS, AUDIO_LATENTS = "latents/video", "latents/audio"
 
@@ -26,10 +25,6 @@ class Place:
     name: str
     offset: int
     length: int
-
-    @property
-    def slice(self) -> slice:
-        return slice(self.offset, self.offset + self.length)
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class Store:
             return [_clip_row(row) for row in index.execute(query, (split, split))]
 
     def frames(self, row: ClipRow) -> np.ndarray:
-        """Frames (T, H, W, 3) uint8."""
+        """Frames (T, H, W, 3) uint8. DamagedStore where a checksum does not match."""
         return self._read(row.video)
 
     def audio(self, row: ClipRow) -> np.ndarray:
@@ -74,47 +69,28 @@ class Store:
     def latents(self, rows: Sequence[ClipRow]) -> tuple[np.ndarray, np.ndarray]:
         """Latents of video (n, F, C, h, w) and audio (n, F_a, C_a), float16, in the order of `rows`.
 
-        Clips that are neighbours in the store are read at once. ValueError for no rows, or rows without latents.
+        ValueError for no rows, or rows without latents; DamagedStore where a checksum does not match.
         """
         video = [row.video_latents for row in rows if row.video_latents]
         audio = [row.audio_latents for row in rows if row.audio_latents]
         if not rows or len(video) != len(rows) or len(audio) != len(rows):
             raise ValueError(f"{len(rows)} rows, {len(video)} of them with latents: the recipe names no codecs")
-        return self._read_all(video), self._read_all(audio)
+        return np.stack([*map(self._read, video)]), np.stack([*map(self._read, audio)])
 
     def __getstate__(self) -> dict[str, Path]:
         return {"artifact": self.artifact}
 
     @cached_property
-    def _group(self) -> zarr.Group:
-        return open_group(self.artifact / "clips.zarr", "r")
-
-    @cached_property
-    def _arrays(self) -> dict[str, zarr.Array]:
+    def _arrays(self) -> dict[str, ChunkedArray]:
         return {}
 
-    def _array(self, name: str) -> zarr.Array:
+    def _array(self, name: str) -> ChunkedArray:
         if name not in self._arrays:
-            with zarr_settings():
-                array = self._group[name]
-            assert isinstance(array, zarr.Array)
-            self._arrays[name] = array
+            self._arrays[name] = ChunkedArray(self.artifact / "clips.zarr" / name)
         return self._arrays[name]
 
     def _read(self, place: Place) -> np.ndarray:
-        return np.asarray(self._array(place.name)[place.slice])
-
-    def _read_all(self, places: Sequence[Place]) -> np.ndarray:
-        array = self._array(places[0].name)
-        slot = int(array.attrs["slot"])  # pyright: ignore[reportArgumentType]
-        order = np.argsort([place.offset for place in places], kind="stable")
-        offsets = np.array([places[i].offset for i in order])
-        out = np.empty((len(places), places[0].length, *array.shape[1:]), array.dtype)
-        for run in np.split(np.arange(len(order)), np.flatnonzero(np.diff(offsets) != slot) + 1):
-            start = offsets[run[0]]
-            block = np.asarray(array[start : start + len(run) * slot])
-            out[order[run]] = block.reshape(len(run), slot, *block.shape[1:])[:, : out.shape[1]]
-        return out
+        return self._array(place.name).read(place.offset, place.offset + place.length)
 
 
 def _clip_row(row: Row) -> ClipRow:

@@ -78,6 +78,12 @@ def test_many_workers_finish_every_shard_once() -> None:
     }
 
 
+def test_results_are_counted_as_they_come() -> None:
+    pool: Pool[list[str], str] = Pool(digest, 1, BUDGET)
+    assert len([item for item in pool.run([["a", "raise", "b"], ["c"]]) if item]) == 2
+    assert pool.num_results == 4
+
+
 def test_signals_meant_for_the_parent_do_not_end_a_worker() -> None:
     assert outcomes([["interrupt", "a"]]) == {"interrupt a": ["INTERRUPT", "A"]}
 

@@ -10,6 +10,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 
 BURST_S = 0.01
 
@@ -65,8 +68,9 @@ class Footage:
         noise = np.random.default_rng(0).normal(0, 0.002, len(t))
         return (self.volume * (window * np.sin(2 * np.pi * 2_000 * t) + noise)).astype(np.float32)
 
-    def _add_video(self, file: av.container.OutputContainer) -> list[av.VideoFrame]:
+    def _add_video(self, file: OutputContainer) -> list[av.VideoFrame]:
         stream = file.add_stream(self.video_codec, rate=self.fps, options=self.video_options)
+        assert isinstance(stream, VideoStream)
         stream.height, stream.width = self.size
         stream.pix_fmt = self.pixel_format
         stream.codec_context.time_base = stream.time_base = Fraction(1, 1_000 * self.fps)
@@ -81,11 +85,12 @@ class Footage:
             frames.append(frame)
         return frames
 
-    def _add_audio(self, file: av.container.OutputContainer) -> list[av.AudioFrame]:
+    def _add_audio(self, file: OutputContainer) -> list[av.AudioFrame]:
         stream = file.add_stream(self.audio_codec, rate=self.rate)
+        assert isinstance(stream, AudioStream)
         stream.codec_context.options = {"aac_pns": "0"}  # noise that a decoder would make up anew
         stream.codec_context.layout = self.layout
-        channels = stream.codec_context.layout.nb_channels
+        channels = av.AudioLayout(self.layout).nb_channels
         planes = np.ascontiguousarray(np.tile(self.burst(), (channels, 1)))
         frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=self.layout)
         frame.sample_rate, frame.time_base = self.rate, Fraction(1, self.rate)

@@ -1,0 +1,96 @@
+"""Rows and arrays of many shards come together in order, each clip once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avctl.curate.assemble import Tabulator, write_arrays, write_tables
+from avctl.curate.filters import NAMES
+from avctl.curate.prepare import Candidate, Outcome, Source
+from avctl.curate.shards import AUDIO, FRAMES, Shard, Workspace
+from avctl.schema import Clip, Preprocess, Split
+from avctl.store.layout import layout
+from avctl.store.reader import Store
+
+CLIP = Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=8_000, channels=1)
+SCORES = dict.fromkeys(NAMES, 1.0)
+
+
+def candidate(clip_id: str | None, start_s: float = 0.0, reason: str | None = None) -> Candidate:
+    return Candidate(start_s, SCORES, reason, clip_id, None if reason else 0.25, None if reason else 0)
+
+
+def shard(number: int, *names: str) -> Shard:
+    return Shard(number, tuple(Source(name, Path(name), f"{name}.mp4", name, None, None) for name in names))
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "work", CLIP)
+
+
+def commit(work: Workspace, group: Shard, outcomes: list[Outcome], levels: list[int]) -> None:
+    """Clips that are grey at `levels`."""
+    folder = work.scratch / group.name
+    folder.mkdir()
+    np.repeat(np.array(levels, np.uint8), 8 * 16 * 16 * 3).tofile(folder / FRAMES)
+    np.repeat(np.array(levels, np.int16), 4_000).tofile(folder / AUDIO)
+    work.commit(group, outcomes)
+
+
+def assemble(work: Workspace, shards: list[Shard], out: Path, preprocess: Preprocess | None = None) -> Tabulator:
+    plan = layout(CLIP)
+    tabulator = Tabulator(preprocess or Preprocess(), CLIP, plan, None)
+    for group in shards:
+        tabulator.add(group, work.outcomes(group))
+    write_arrays(out / "clips.zarr", work, shards, tabulator.tables.kept, plan)
+    write_tables(out / "index.sqlite", tabulator.tables)
+    return tabulator
+
+
+def test_every_row_points_at_its_own_frames(work: Workspace, tmp_path: Path) -> None:
+    """Clips dropped by a filter have no frames in a shard; duplicates have, and they are not stored."""
+    shards = [shard(0, "s", "t"), shard(1, "u")]
+    first = [
+        Outcome(places=3, clips=[candidate("c1"), candidate(None, 1.0, "blur"), candidate("c2", 2.0)]),
+        Outcome("empty", "the file has no bytes"),
+    ]
+    commit(work, shards[0], first, [11, 12])
+    commit(work, shards[1], [Outcome(places=2, clips=[candidate("c1"), candidate("c3", 1.0)])], [11, 13])
+    tables = assemble(work, shards, tmp_path).tables
+    store = Store(tmp_path)
+    assert [(row.clip_id, int(store.frames(row).mean()), int(store.audio(row).mean())) for row in store.clips()] == [
+        ("c1", 11, 11),
+        ("c2", 12, 12),
+        ("c3", 13, 13),
+    ]
+    assert [row["reason"] for row in tables.clips] == [None, "blur", None, "duplicate", None]
+    assert [row["name"] for row in tables.quarantine] == ["t.mp4"]
+    assert len(tables.sources) == 3
+    assert json.loads(tables.sources[0]["facts"]) == {}
+
+
+def test_clips_of_one_film_stand_on_one_side_unless_the_recipe_says_otherwise(work: Workspace, tmp_path: Path) -> None:
+    film = shard(0, "film")
+    clips = [candidate(f"{i:064x}", float(i)) for i in range(40)]
+    commit(work, film, [Outcome(places=40, clips=clips)], list(range(40)))
+    halves = Split(valid=0.3, test=0.3)
+    together = assemble(work, [film], tmp_path / "a", Preprocess(split=halves)).tables
+    apart = assemble(work, [film], tmp_path / "b", Preprocess(split=halves.model_copy(update={"by": "clip"}))).tables
+    assert len({row["split"] for row in together.clips}) == 1
+    assert {row["split"] for row in apart.clips} == {"train", "valid", "test"}
+
+
+def test_the_key_of_a_clip_names_everything_that_made_it() -> None:
+    def key(sha256: str = "s", start_s: float = 0.0, clip: Clip = CLIP, codecs: str | None = None) -> str:
+        tabulator = Tabulator(Preprocess(), clip, layout(clip), codecs)
+        tabulator.add(shard(0, sha256), [Outcome(clips=[candidate("c", start_s)])])
+        return tabulator.tables.clips[0]["key"]
+
+    smaller = CLIP.model_copy(update={"size": (16, 18)})
+    assert key() == key()
+    assert len({key(), key("t"), key(start_s=1.0), key(clip=smaller), key(codecs="x")}) == 5

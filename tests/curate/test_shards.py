@@ -1,0 +1,66 @@
+"""Shards are the same on every machine, and a commit is whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from avctl.curate.pool import Fault
+from avctl.curate.prepare import Candidate, Outcome, Source
+from avctl.curate.shards import AUDIO, FRAMES, SHARD_BYTES, PrepareShard, Workspace, group
+from avctl.media.mux import write_mp4
+from avctl.schema import Clip, Preprocess
+
+CLIP = Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=8_000, channels=1)
+
+
+def source(name: str, folder: Path = Path()) -> Source:
+    return Source(name * 64, folder / f"{name}.mp4", name, None, None, None)
+
+
+def test_small_files_share_a_shard_and_films_have_their_own() -> None:
+    sources = [(source(name), size) for name, size in zip("abcdef", (1, 1, 1, SHARD_BYTES, 1, 1), strict=True)]
+    assert ["".join(s.name for s in shard) for shard in group(sources, 2)] == ["ab", "c", "d", "ef"]
+    assert group([], 2) == []
+
+
+def test_a_worker_goes_on_behind_what_is_done_and_cuts_off_what_its_forerunner_left(tmp_path: Path) -> None:
+    for name in "ab":
+        frames = np.full((8, 16, 16, 3), ord(name), np.uint8)
+        write_mp4(tmp_path / f"{name}.mp4", frames, np.full((4_000, 1), 0.1, np.float32), 16, 8_000)
+    (shard,) = group([(source(name, tmp_path), 1) for name in "ab"], 10)
+    work = PrepareShard(tmp_path / "scratch", Preprocess(), CLIP)
+    first = next(iter(work(shard, [])))
+    for file in (FRAMES, AUDIO):
+        with (tmp_path / "scratch" / "00000" / file).open("ab") as stream:
+            stream.write(b"half a clip")
+    (second,) = work(shard, [first])
+    assert (first.num_cut, second.num_cut) == (1, 1)
+    frames = np.fromfile(tmp_path / "scratch" / "00000" / FRAMES, np.uint8).reshape(2, 8, 16, 16, 3)
+    assert np.abs(frames.mean(axis=(1, 2, 3, 4)) - (97, 98)).max() < 2
+
+
+def test_a_committed_shard_is_read_back_and_a_fault_is_an_outcome(tmp_path: Path) -> None:
+    (shard,) = group([(source("a"), 1), (source("b"), 1)], 10)
+    workspace = Workspace(tmp_path / "work", CLIP)
+    folder = workspace.scratch / shard.name
+    folder.mkdir()
+    frames = np.arange(8 * 16 * 16 * 3, dtype=np.uint8)
+    frames.tofile(folder / FRAMES)
+    (folder / AUDIO).touch()
+    assert not workspace.is_committed(shard)
+    good = Outcome(places=1, clips=[Candidate(0.0, {"fps": 16.0}, clip_id="x", skew=0.0, padded=0)])
+    workspace.commit(shard, [good, Fault("timeout", "took longer than 1 s")])
+    assert Workspace(tmp_path / "work", CLIP).is_committed(shard)
+    assert workspace.outcomes(shard) == [good, Outcome(reason="timeout", detail="took longer than 1 s")]
+    assert np.array_equal(workspace.frames(shard)[0].ravel(), frames)
+    assert workspace.audio(shard).shape == (0, 4_000, 1)
+
+
+def test_what_a_killed_run_left_is_swept_and_what_it_committed_stays(tmp_path: Path) -> None:
+    first = Workspace(tmp_path / "work", CLIP)
+    (first.scratch / "00007").mkdir()
+    second = Workspace(tmp_path / "work", CLIP)
+    assert not first.scratch.exists()
+    assert second.scratch.exists()
