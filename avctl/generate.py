@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +17,8 @@ from torch import Tensor
 from avctl.data.seed import seeded
 from avctl.diffusion import solvers
 from avctl.diffusion.guidance import guided_velocity
-from avctl.diffusion.tasks import given_frames
+from avctl.diffusion.solvers import SOLVERS, Solver
+from avctl.diffusion.tasks import TASKS, given_frames
 from avctl.media.load import load_frames, load_sound
 from avctl.media.mux import write_mp4
 from avctl.models import pretrained
@@ -27,7 +27,12 @@ from avctl.models.pretrained import Pretrained
 from avctl.schema.train import Dtype, Task
 from avctl.training.precision import autocast
 
-Solver = Literal["euler", "heun"]
+TAKES: dict[str, set[str]] = {
+    "audio_to_video": {"audio"},
+    "video_to_audio": {"video"},
+    "image_to_video": {"image"},
+    "extend": {"audio", "video"},
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a batch is generated."""
+    """How a batch is generated. ValueError where there is no such task or solver, or no step."""
 
     task: Task = "text_to_both"
     steps: int = 50
@@ -56,10 +61,20 @@ class Settings:
     keep_s: float = 1.0  # of the start of the clip, that `extend` is given
     negative_prompt: str = ""
 
+    def __post_init__(self) -> None:
+        for name, value, known in (("task", self.task, TASKS), ("solver", self.solver, SOLVERS)):
+            if value not in known:
+                raise ValueError(f"{name}={value!r}: one of {', '.join(known)} is needed")
+        if self.steps < 1:
+            raise ValueError(f"steps={self.steps}: at least one is needed")
+
 
 @dataclass(frozen=True)
 class Known:
-    """What a task is given, for a batch: frames (B, T, 3, H, W) and samples (B, channels, samples) in [-1, 1]."""
+    """What a task is given, for a batch: frames (B, T, 3, H, W) and samples (B, channels, samples) in [-1, 1].
+
+    Both are as long as a clip; what `extend` is to replace may hold anything.
+    """
 
     frames: Tensor | None = None
     samples: Tensor | None = None
@@ -106,16 +121,18 @@ class AVPipeline:
         audio: np.ndarray | str | Path | None = None,
         video: np.ndarray | str | Path | None = None,
         image: np.ndarray | None = None,
+        keep_s: float = 1.0,
     ) -> Output:
         """One clip. What a task is given comes as a file or an array: audio (samples, channels) float in [-1, 1],
-        video (T, H, W, 3) uint8, image (H, W, 3) uint8; `extend` takes both, and keeps their length.
+        video (T, H, W, 3) uint8, image (H, W, 3) uint8. Of what is longer than needed the start is taken; `extend`
+        needs `keep_s` seconds of both, the other tasks a whole clip.
 
         `size`, `seconds` and `fps` are the trained format; another one raises ValueError, as does an input that the
-        task does not take or lacks.
+        task does not take or lacks. InputError where a file cannot be read or is too short.
         """
-        self._refuse_other_format(size=size, seconds=seconds, fps=fps)
-        known, keep_s = self._known(task, audio, video, image)
         settings = Settings(task, steps, guidance, solver, keep_s=keep_s, negative_prompt=negative_prompt)
+        self._refuse_other_format(size=size and tuple(size), seconds=seconds, fps=fps)
+        known = self._known(settings, audio, video, image)
         return self.generate([prompt], [seeded(seed, "sample")], settings, known)[0]
 
     @torch.inference_mode()
@@ -127,12 +144,13 @@ class AVPipeline:
         known: Known | None = None,
         on_step: Callable[[int], None] = lambda step: None,
     ) -> list[Output]:
-        """A batch of clips, each from noise of its own generator."""
+        """A batch of clips, each from noise of its own generator. ValueError where `extend` keeps all or nothing."""
         model, layout = self.model.generator, self.model.generator.layout
         known = known or Known()
-        masks = given_frames(
-            settings.task, layout, model.transformer.patches.video_patch[0], settings.keep_s / self.clip.seconds
-        )
+        keep = settings.keep_s / self.clip.seconds
+        masks = given_frames(settings.task, layout, model.transformer.patches.spans, keep)
+        if settings.task == "extend" and not all(mask.any() and not mask.all() for mask in masks):
+            raise ValueError(f"keep_s={settings.keep_s}: a part of the {self.clip.seconds} s of a clip is needed")
         given = Latents(*(mask.expand(len(prompts), -1).to(self.device) for mask in masks))
         noise = self._noise(generators)
         clean = model.scale(self._encode(known, noise))
@@ -159,7 +177,6 @@ class AVPipeline:
         video, audio = like.map(torch.zeros_like)
         if known.frames is not None:
             video = self.model.video_codec.encode(known.frames.to(self.device))
-            video = torch.cat([video, torch.zeros_like(like.video[:, video.shape[1] :])], dim=1)
         if known.samples is not None:
             audio = self.model.audio_codec.encode(known.samples.to(self.device))
         return Latents(video, audio)
@@ -185,41 +202,45 @@ class AVPipeline:
 
     def _known(
         self,
-        task: Task,
+        settings: Settings,
         audio: np.ndarray | str | Path | None,
         video: np.ndarray | str | Path | None,
         image: np.ndarray | None,
-    ) -> tuple[Known, float]:
-        """What the task is given as a batch of one, and the seconds of it that are kept."""
-        takes = {
-            "audio_to_video": {"audio"},
-            "video_to_audio": {"video"},
-            "image_to_video": {"image"},
-            "extend": {"audio", "video"},
-        }
+    ) -> Known:
+        """What the task is given, as a batch of one."""
+        task, takes = settings.task, TAKES.get(settings.task, set())
         has = {name for name, value in (("audio", audio), ("video", video), ("image", image)) if value is not None}
-        if has != takes.get(task, set()):
-            needs = " and ".join(sorted(takes.get(task, set()))) or "no sound or picture"
+        if has != takes:
+            needs = " and ".join(sorted(takes)) or "no sound or picture"
             raise ValueError(f"{task} takes {needs}, and was given {' and '.join(sorted(has)) or 'nothing'}")
-        frames, samples = self._frames(video, image), self._samples(audio)
-        return Known(frames, samples), self.clip.seconds / 2
-
-    def _frames(self, video: np.ndarray | str | Path | None, image: np.ndarray | None) -> Tensor | None:
-        if isinstance(video, str | Path):
-            video = load_frames(Path(video), self.clip, self.clip.frames)
+        seconds = min(settings.keep_s, self.clip.seconds) if task == "extend" else self.clip.seconds
         if image is not None:
-            video = np.repeat(image[None], self.clip.frames, axis=0)
-        if video is None:
-            return None
-        if video.shape != (self.clip.frames, *self.clip.size, 3):
-            raise ValueError(f"video is {(self.clip.frames, *self.clip.size, 3)} for this model, not {video.shape}")
-        return torch.from_numpy(np.ascontiguousarray(video)).permute(0, 3, 1, 2).float()[None] / 127.5 - 1
+            return Known(frames=self._frames("image", image[None], 1))
+        return Known(
+            None if video is None else self._frames("video", video, max(1, round(seconds * self.clip.fps))),
+            None if audio is None else self._samples(audio, max(1, round(seconds * self.clip.sample_rate))),
+        )
 
-    def _samples(self, audio: np.ndarray | str | Path | None) -> Tensor | None:
+    def _frames(self, name: str, video: np.ndarray | str | Path, count: int) -> Tensor:
+        """The first `count` frames as (1, T, 3, H, W), and the last of them up to the length of a clip."""
+        if isinstance(video, str | Path):
+            video = load_frames(Path(video), self.clip, count)
+        _check(name, video, (count, *self.clip.size, 3), "uint8")
+        kept = video[:count]
+        whole = np.concatenate([kept, kept[-1:].repeat(self.clip.frames - count, axis=0)])
+        return torch.from_numpy(whole).permute(0, 3, 1, 2).float()[None] / 127.5 - 1
+
+    def _samples(self, audio: np.ndarray | str | Path, count: int) -> Tensor:
+        """The first `count` samples as (1, channels, samples), and their mirror image up to the length of a clip:
+        a window of the codec that reaches beyond them finds neither silence nor a click."""
         if isinstance(audio, str | Path):
-            audio = load_sound(Path(audio), self.clip, self.clip.samples)
-        if audio is None:
-            return None
-        if audio.shape != (self.clip.samples, self.clip.channels):
-            raise ValueError(f"audio is {(self.clip.samples, self.clip.channels)} for this model, not {audio.shape}")
-        return torch.from_numpy(np.ascontiguousarray(audio)).float().T[None]
+            audio = load_sound(Path(audio), self.clip, count)
+        _check("audio", audio, (count, self.clip.channels), "float")
+        whole = np.pad(audio[:count], ((0, self.clip.samples - count), (0, 0)), mode="symmetric")
+        return torch.from_numpy(whole).float().T[None]
+
+
+def _check(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
+    """ValueError unless `array` is `shape`, or longer along its first axis, and of this type."""
+    if array.shape[1:] != shape[1:] or len(array) < shape[0] or not array.dtype.name.startswith(dtype):
+        raise ValueError(f"{name} is {shape} {dtype} for this model, not {array.shape} {array.dtype}")

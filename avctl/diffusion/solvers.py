@@ -32,15 +32,19 @@ def heun(velocity: Velocity, x: Latents, t: float, step: float) -> Latents:
     return x.map(lambda x, a, b: x + step / 2 * (a + b), first, velocity(ahead, t + step))
 
 
+Solver = Literal["euler", "heun"]
+SOLVERS: dict[Solver, Callable[[Velocity, Latents, float, float], Latents]] = {"euler": euler, "heun": heun}
+
+
 def integrate(
-    solver: Literal["euler", "heun"],
+    solver: Solver,
     velocity: Velocity,
     x: Latents,
     at: Tensor,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> Latents:
     """x at at[-1], from x at at[0]. `on_step` is told each finished step."""
-    advance = {"euler": euler, "heun": heun}[solver]
+    advance = SOLVERS[solver]
     for i, (t, after) in enumerate(zip(at[:-1].tolist(), at[1:].tolist(), strict=True)):
         x = advance(velocity, x, t, after - t)
         on_step(i + 1)

@@ -11,10 +11,11 @@ from avctl.schema.train import Task, TaskMix
 TASKS: tuple[Task, ...] = ("text_to_both", "audio_to_video", "video_to_audio", "image_to_video", "extend")
 
 
-def given_frames(task: Task, layout: Layout, first_frames: int = 1, keep: float = 0.5) -> tuple[Tensor, Tensor]:
-    """What `task` gives: video (F,) and audio (F,), 1 where given.
+def given_frames(task: Task, layout: Layout, spans: tuple[int, int], keep: float = 0.5) -> tuple[Tensor, Tensor]:
+    """What `task` gives: video (F,) and audio (F,), 1 where given; always whole tokens.
 
-    image_to_video gives the first `first_frames` latent frames (one token's worth), extend the first share `keep`.
+    `spans` are the latent frames of a video and of an audio token. image_to_video gives the first video token's worth,
+    extend the tokens that lie wholly inside the first share `keep`.
     """
     video, audio = torch.zeros(layout.video_frames), torch.zeros(layout.audio_frames)
     match task:
@@ -25,10 +26,10 @@ def given_frames(task: Task, layout: Layout, first_frames: int = 1, keep: float 
         case "video_to_audio":
             video[:] = 1
         case "image_to_video":
-            video[:first_frames] = 1
+            video[: spans[0]] = 1
         case "extend":
-            video[: round(keep * len(video))] = 1
-            audio[: round(keep * len(audio))] = 1
+            for mask, span in zip((video, audio), spans, strict=True):
+                mask[: int(keep * len(mask) / span + 1e-6) * span] = 1
     return video, audio
 
 
@@ -38,9 +39,9 @@ def draw_tasks(mix: TaskMix, count: int, generator: torch.Generator) -> list[Tas
     return [TASKS[i] for i in torch.multinomial(weights, count, replacement=True, generator=generator)]
 
 
-def draw_given(tasks: list[Task], layout: Layout, first_frames: int, generator: torch.Generator) -> Latents:
+def draw_given(tasks: list[Task], layout: Layout, spans: tuple[int, int], generator: torch.Generator) -> Latents:
     """Masks of a training batch, video (B, F) and audio (B, F); `extend` keeps a quarter to three quarters."""
     keeps = 0.25 + 0.5 * torch.rand(len(tasks), generator=generator)
-    masks = [given_frames(task, layout, first_frames, float(keep)) for task, keep in zip(tasks, keeps, strict=True)]
+    masks = [given_frames(task, layout, spans, float(keep)) for task, keep in zip(tasks, keeps, strict=True)]
     video, audio = zip(*masks, strict=True)
     return Latents(torch.stack(video), torch.stack(audio))

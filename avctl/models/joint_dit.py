@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, silu
 
-from avctl.models.blocks import Groups, JointBlock, normalize
+from avctl.models.blocks import Groups, JointBlock, modulated
 from avctl.models.latents import Latents, Layout
 from avctl.models.rope import rotation
 from avctl.schema import JointDiT
@@ -30,6 +30,7 @@ class JointTransformer(nn.Module):
         width = spec.width
         self.patches = Patches(spec, layout)
         self.embed_video, self.embed_audio = (nn.Linear(size, width) for size in self.patches.sizes)
+        self.summarize = nn.ModuleList(Summary(size, width) for size in self.patches.sizes)
         self.kind = nn.Parameter(torch.randn(3, width) * 0.1)  # what a token of each stream is
         self.time = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
         self.dual = nn.ModuleList(JointBlock(3, width, spec.heads, spec.mlp_ratio) for _ in range(spec.num_dual))
@@ -39,6 +40,7 @@ class JointTransformer(nn.Module):
         for layer in (self.last, self.to_video, self.to_audio):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        nn.init.ones_(self.last.bias[width:])  # the scale
 
     def forward(self, latents: Latents, t: Tensor, given: Latents, text: Tensor, pooled: Tensor) -> Latents:
         """Output of the shape of `latents`: video (B, F, C, H, W) and audio (B, F, C).
@@ -47,7 +49,7 @@ class JointTransformer(nn.Module):
         given by its first frame); text (B, L, D) states; pooled (B, D).
         """
         video, audio = self.patches.split(latents)
-        given = given.map(lambda mask, step: mask[:, ::step], self.patches.frame_steps)
+        masks = self.patches.masks(given)
         xs = [
             text + self.kind[TEXT],
             self.embed_video(video) + self.kind[VIDEO],
@@ -55,7 +57,9 @@ class JointTransformer(nn.Module):
         ]
         positions = self.patches.positions(text.shape[1], video.shape[1], audio.shape[1], video)
         cos_sin = rotation(positions, self.spec.width // self.spec.heads)
-        streams = self._groups(t, given, pooled, [x.shape[1] for x in xs])
+        for summarize, tokens, mask in zip(self.summarize, (video, audio), masks, strict=True):
+            pooled = pooled + summarize(tokens, mask)
+        streams = self._groups(t, masks, pooled, text.shape[1])
         for block in self.dual:
             xs = block(xs, streams, cos_sin)
         lengths = [x.shape[1] for x in xs]
@@ -63,23 +67,34 @@ class JointTransformer(nn.Module):
         for block in self.single:
             (x,) = block([x], [joined], cos_sin)
         shift, scale = (joined.member @ self.last(joined.cond)).chunk(2, dim=-1)
-        _, video, audio = (normalize(x) * (1 + scale) + shift).split(lengths, dim=1)
+        _, video, audio = modulated(x, shift, scale).split(lengths, dim=1)
         return self.patches.join(self.to_video(video), self.to_audio(audio), latents)
 
-    def _groups(self, t: Tensor, given: Latents, pooled: Tensor, lengths: list[int]) -> list[Groups]:
+    def _groups(self, t: Tensor, masks: tuple[Tensor, Tensor], pooled: Tensor, num_text: int) -> list[Groups]:
         """Condition and membership of each stream: text is always given, the others are free or given by token."""
-        clean = torch.ones_like(t)
-        at = self.time(_time_features(torch.stack([t, clean], dim=1))) + pooled[:, None]  # B 2 D: free, given
-        rows = at.shape[0]
-        text = Groups(
-            silu(at[:, 1:] + self.kind[TEXT]), torch.ones(rows, lengths[0], 1, dtype=at.dtype, device=at.device)
-        )
-        per_frame = self.patches.tokens_per_frame
-        video = given.video.repeat_interleave(per_frame, dim=1) if per_frame > 1 else given.video
-        return [text] + [
-            Groups(silu(at + self.kind[kind]), one_hot(mask.long(), 2).to(at.dtype))
-            for kind, mask in ((VIDEO, video), (AUDIO, given.audio))
+        times = torch.stack([t, torch.ones_like(t)], dim=1)
+        cond = self.time(_time_features(times)) + pooled[:, None]  # B 2 D: free, given
+        members = [one_hot(mask.long(), 2).to(cond.dtype) for mask in masks]
+        return [
+            Groups(silu(cond[:, 1:] + self.kind[TEXT]), cond.new_ones(len(t), num_text, 1)),
+            Groups(silu(cond + self.kind[VIDEO]), members[0]),
+            Groups(silu(cond + self.kind[AUDIO]), members[1]),
         ]
+
+
+class Summary(nn.Module):
+    """One vector of what is given, for the global condition: colour or pitch are told at once, not token by token
+    (MMAudio pools its visual features in the same way)."""
+
+    def __init__(self, size: int, width: int):
+        super().__init__()
+        self.inner = nn.Linear(size, 2 * width)
+        self.outer = nn.Linear(2 * width, width)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """tokens (B, S, size), mask (B, S) 1 where given -> (B, D)."""
+        hidden = silu(self.inner(tokens)) * mask[..., None]
+        return self.outer(hidden.sum(1) / mask.sum(1, keepdim=True).clamp(min=1))
 
 
 class Patches:
@@ -102,9 +117,14 @@ class Patches:
         self.seconds = (frames / layout.video_rate, spec.audio_patch / layout.audio_rate)  # a token lasts
 
     @property
-    def frame_steps(self) -> Latents:
-        """Latent frames a token spans: slices of a mask over frames that leave one entry a token."""
-        return Latents(self.video_patch[0], self.audio_patch)  # type: ignore[arg-type]
+    def spans(self) -> tuple[int, int]:
+        """Latent frames of a video token and of an audio token."""
+        return self.video_patch[0], self.audio_patch
+
+    def masks(self, given: Latents) -> tuple[Tensor, Tensor]:
+        """Masks over latent frames -> over tokens, (B, V) and (B, A): a token is given if its first frame is."""
+        video, audio = (mask[:, ::span] for mask, span in zip(given, self.spans, strict=True))
+        return video.repeat_interleave(self.tokens_per_frame, dim=1), audio
 
     def split(self, latents: Latents) -> tuple[Tensor, Tensor]:
         """-> video tokens (B, V, p), audio tokens (B, A, q)."""

@@ -19,7 +19,7 @@ from avctl.training.precision import autocast
 
 
 class Batch(NamedTuple):
-    clean: Latents  # scaled
+    clean: Latents  # as the codecs make them
     noise: Latents
     t: Tensor  # B
     given: Latents  # masks, B F each
@@ -39,10 +39,10 @@ class GeneratorObjective:
         rows = [self.rows[i] for i in self.order(step)]
         video, audio = (torch.from_numpy(array).float() for array in self.store.latents(rows))
         generator = seeded(self.seed, "train", step)
-        clean = self.model.scale(Latents(video, audio))
+        clean = Latents(video, audio)
         noise = clean.map(lambda x: torch.randn(x.shape, generator=generator))
         tasks = draw_tasks(self.spec.tasks, len(rows), generator)
-        given = draw_given(tasks, self.model.layout, self.model.transformer.patches.video_patch[0], generator)
+        given = draw_given(tasks, self.model.layout, self.model.transformer.patches.spans, generator)
         drop = torch.rand(len(rows), generator=generator)
         rates = [self.spec.drop_caption if task == "text_to_both" else self.spec.drop_caption_given for task in tasks]
         captions = ["" if d < rate else row.caption for d, rate, row in zip(drop.tolist(), rates, rows, strict=True)]
@@ -51,7 +51,7 @@ class GeneratorObjective:
 
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         clean, noise, given = (x.map(lambda x: x.to(self.device)) for x in (batch.clean, batch.noise, batch.given))
-        t, tokens = batch.t.to(self.device), batch.tokens.to(self.device)
+        clean, t, tokens = self.model.scale(clean), batch.t.to(self.device), batch.tokens.to(self.device)
         mixed = clean.map(lambda x, n, g: flow.mix(x, n, t, g), noise, given)
         with autocast(self.spec.dtype, self.device):
             output = self.model(mixed, t, given, tokens)
