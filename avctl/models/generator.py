@@ -56,8 +56,11 @@ class Scale(nn.Module):
         for name, channels_last in (("video", latents.video.movedim(2, -1)), ("audio", latents.audio)):
             rows = channels_last.flatten(0, -2).float()
             mean, spread = rows.mean(0), rows.std(0)
-            spread = spread.clamp(min=0.01 * spread.max()).sqrt()
-            spread = spread * ((rows - mean) / spread).square().mean().sqrt()
+            if spread.max() < 1e-6:  # nothing but silence, or one colour: there is no spread to divide by
+                spread = torch.ones_like(spread)
+            else:
+                spread = spread.clamp(min=0.01 * spread.max()).sqrt()
+                spread = spread * ((rows - mean) / spread).square().mean().sqrt()
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_std").copy_(spread)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from avctl.job import InputError, MachineError
@@ -100,8 +101,15 @@ def sentence_model_folder(path: Path | None) -> Path:
 @cache
 def _load_sentence_model(folder: Path) -> tuple[Any, Any]:
     """Tokenizer and model, once a process: frozen, so not a part of any checkpoint."""
-    from transformers import AutoModel, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModel.from_pretrained(folder, local_files_only=True)
+    try:
+        from transformers import AutoModel, AutoTokenizer
+    except ImportError as error:
+        raise MachineError("`transformers` is not installed", hint="pip install 'avctl[hf]'") from error
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModel.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(
+            f"the sentence encoder in `{folder}` cannot be loaded: {str(error).splitlines()[0]}"
+        ) from error
     return tokenizer, model.eval().requires_grad_(False)
