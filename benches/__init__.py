@@ -1,0 +1,1 @@
+"""What avctl costs, measured: `python -m benches` from the repository's root."""

@@ -1,0 +1,39 @@
+"""`python -m benches [NAME ...] [--json FILE]`: runs benches, prints a table, and appends a JSON line a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benches import cli, pipeline
+from benches.frame import Row, record
+
+BENCHES: dict[str, Callable[[], Iterator[Row]]] = {"cli": cli.rows, "pipeline": pipeline.rows, "tiny": pipeline.tiny}
+LONG = {"tiny"}  # run only if they are named
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)))
+@click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Append the figures to it.")
+def main(names: tuple[str, ...], file: Path | None) -> None:
+    """Measure NAMES (without any: all but the long ones)."""
+    where = record()
+    table = Table("bench", "what", "median", "smallest", "largest", "runs", "unit")
+    for name in names or [name for name in BENCHES if name not in LONG]:
+        for row in BENCHES[name]():
+            spread = (row.median, min(row.values), max(row.values))
+            table.add_row(row.bench, row.what, *(f"{value:.3g}" for value in spread), str(len(row.values)), row.unit)
+            if file:
+                with file.open("a") as stream:
+                    print(row.to_json(where), file=stream)
+    console = Console(width=120)
+    console.print(table)
+    console.print(f"{where['processor']}, {where['cores']} cores, load {where['load']} at the start")
+
+
+if __name__ == "__main__":
+    main()
