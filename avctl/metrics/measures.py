@@ -67,11 +67,14 @@ def event_error(clips: Sequence[Watched], seed: int) -> list[Measure]:
     events = [clip.events for clip in clips]
     floors = all_floors(events, seed)
     own = [1_000 * errors(clip) for clip in events]
+    # A sound that is not there is neither early nor late.
+    is_pair = [len(clip.seen_s) > 0 and len(clip.heard_s) > 0 for clip in events]
+    signed = [values if has_both else np.empty(0) for values, has_both in zip(own, is_pair, strict=True)]
     wrong = {name: _each(group, lambda clip: 1_000 * errors(clip)) for name, group in floors.items()}
     measures = [
         Measure("event error, median", "ms", False, median_size, own, wrong),
         Measure("event error, 95th percentile", "ms", False, p95_size, own, wrong),
-        Measure("event error, signed median", "ms", None, signed_median, own),
+        Measure("event error, signed median", "ms", None, signed_median, signed),
         Measure("events seen a clip", "", None, mean, [np.array([len(clip.seen_s)]) for clip in events]),
         Measure("events heard a clip", "", None, mean, [np.array([len(clip.heard_s)]) for clip in events]),
     ]

@@ -66,6 +66,7 @@ def test_a_late_sound_has_its_delay_as_error_and_sign() -> None:
 def test_nothing_at_all_is_the_worst_error_and_no_onset_agrees() -> None:
     nothing = [unwatchable(2.0, watched(i).truth) for i in range(4)]
     assert value(event_error(nothing, 0), "event error, median") == 500
+    assert np.isnan(value(event_error(nothing, 0), "event error, signed median"))  # neither early nor late
     assert value(onset_agreement(nothing, 0.1, 0), "onset F1 within 100 ms") == 0
 
 

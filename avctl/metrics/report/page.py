@@ -65,7 +65,8 @@ def page(title: str, sections: Sequence[Section], funnel: str | None) -> str:
 _LEGEND = """<p>Intervals are 95 %, bootstrapped over clips. <b>Chance</b> is what guessing gives; a <b>floor</b> is the
 same clips with wrong sound (of other clips, rolled by half, random onsets, silence) or the truth of other clips, and
 the best of these is shown; the <b>ceiling</b> is the real clips, and the codec's ceiling the real clips through the
-codecs and back. A clip that cannot be decoded counts as wrong.</p>"""
+codecs and back. A clip that cannot be decoded counts as wrong. In the pictures, marks from above are events seen, marks
+from below events heard, and dotted lines the truth; a click plays from there.</p>"""
 
 
 def _anchor(section: Section) -> str:
