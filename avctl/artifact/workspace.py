@@ -19,6 +19,7 @@ from avctl.artifact import manifest
 from avctl.artifact.lock import Lock
 from avctl.artifact.manifest import Manifest, State
 from avctl.artifact.store import PARTIAL, Store
+from avctl.errors import InputError
 from avctl.pipeline import Step
 from avctl.recipe.snapshot import freeze
 
@@ -53,10 +54,12 @@ class Workspace:
     def open(self, sources: Sequence[Path] = (), *, afresh: bool = False, seed: Path | None = None) -> bool:
         """Make the folder ready for a run; True if an earlier run had all but finished it.
 
-        `afresh` moves whatever is there aside; so do inputs that changed since. `seed` is copied into a new folder.
+        `afresh` moves aside what another command left there; so do inputs that changed since. The same command again
+        goes on, though, whatever it asked for. `seed` is copied into a new folder.
         """
-        before = None if afresh else _earlier(self.path)
-        if afresh or (before and _digests(before.inputs) != _digests(self._manifest.inputs)):
+        before = _earlier(self.path)
+        is_same = before is not None and before.argv == self._manifest.argv
+        if (afresh and not is_same) or (before and _digests(before.inputs) != _digests(self._manifest.inputs)):
             move_aside(self.path)
             before = None
         if seed and not self.path.exists():
@@ -117,7 +120,10 @@ def move_aside(folder: Path) -> Path | None:
 
 
 def _earlier(folder: Path) -> Manifest | None:
-    return manifest.read(folder) if (folder / manifest.NAME).exists() else None
+    """The manifest of a working folder; None if a kill, or a full disk, came before there was one."""
+    with contextlib.suppress(InputError):
+        return manifest.read(folder)
+    return None
 
 
 def _digests(inputs: Inputs) -> dict[str, str]:

@@ -59,27 +59,29 @@ class Executor:
         if self.options.is_dry:
             self._say_plan(step)
             return None
+        if (old := self.resolved.store.find(step.stage.name, step.fingerprint)) and not self._is_asked_again(step):
+            self.view.warn(f"`{old}` was made from other data: making it again, the old one is kept aside")
         return self._work(step)
 
     def conclude(self, made: Mapping[str, Path]) -> None:
         """Where the things are that people want to look at."""
         if "eval" in made:
-            self.view.say(f"report: {made['eval'] / 'report.html'}")
+            self.view.note(f"report: {made['eval'] / 'report.html'}")
         if "sample" in made:
             sets = sorted(path.parent for path in made["sample"].glob("*/clips"))
-            self.view.say(f"clips:  {made['sample']}/*/clips/*.mp4 ({', '.join(path.name for path in sets)})")
+            self.view.note(f"clips:  {made['sample']}/*/clips/*.mp4 ({', '.join(path.name for path in sets)})")
         if "export" in made:
-            self.view.say(f"model:  {made['export']}")
+            self.view.note(f"model:  {made['export']}")
 
     def _usable(self, step: Step) -> Path | None:
         """The finished artifact, unless it is to be made again. Raises InputError if it is damaged."""
         found = self.resolved.store.find(step.stage.name, step.fingerprint)
-        if not found or self.options.force or self._retries(step):
+        if not found or self._is_asked_again(step):
             return None
-        if changed := self._changed_inputs(step, require_intact(found)):
-            self.view.warn(f"`{found}` was made from another {changed}: making it again, the old one is kept aside")
-            return None
-        return found
+        return found if self._is_current(step, require_intact(found)) else None
+
+    def _is_asked_again(self, step: Step) -> bool:
+        return self.options.force or self._retries(step)
 
     def _retries(self, step: Step) -> bool:
         return self.options.retry and step.stage.name in HAVE_DEAD_LETTERS
@@ -124,14 +126,13 @@ class Executor:
         finally:
             self.view.end()
 
-    def _changed_inputs(self, step: Step, made: Manifest) -> str:
-        """Inputs that exist and hold other data than those the artifact was made from."""
-        changed = []
+    def _is_current(self, step: Step, made: Manifest) -> bool:
+        """Whether every input that still exists holds the data that the artifact was made from."""
         for name, fingerprint in step.inputs.items():
             now = self.resolved.store.find_input(stage_of(name), fingerprint)
             if now and name in made.inputs and manifest.read(now).digest != made.inputs[name]["digest"]:
-                changed.append(name)
-        return " and ".join(changed)
+                return False
+        return True
 
     def _say_plan(self, step: Step) -> None:
         status = self.resolved.store.status(step.stage.name, step.fingerprint)

@@ -153,7 +153,7 @@ class RichView:
 
     def note(self, text: str) -> None:
         if self.verbosity >= 0:
-            self.console.print(text, markup=False)
+            self.say(text)
 
     def warn(self, text: str) -> None:
         self.console.print(f"warning: {text}", style="yellow", markup=False)

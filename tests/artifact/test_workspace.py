@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -97,9 +98,14 @@ def test_work_made_from_other_inputs_is_not_gone_on_with(store: Store, step: Ste
     assert (path.with_name(path.name + ".1") / "half").exists()
 
 
-def test_afresh_moves_work_aside_and_deletes_nothing(store: Store, step: Step, workspace: Workspace):
+def test_afresh_moves_another_commands_work_aside_and_deletes_nothing(
+    store: Store, step: Step, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+):
     (workspace.path / "half").write_text("half")
     workspace.release()
+    path, _ = again(store, step, afresh=True)
+    assert (path / "half").exists()  # the same command again goes on
+    monkeypatch.setattr(sys, "argv", ["avctl", "crawl", "small.py", "--force"])
     path, _ = again(store, step, afresh=True)
     assert not (path / "half").exists() and (path.with_name(path.name + ".1") / "half").exists()
 
