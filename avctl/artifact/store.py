@@ -58,8 +58,10 @@ class Store:
             return "absent"
         if is_locked(self.lock_file(stage, fingerprint)):
             return "running"
-        has_manifest = (partial / manifest.NAME).exists()
-        return "failed" if has_manifest and manifest.read(partial).state == "failed" else "interrupted"
+        try:
+            return "failed" if manifest.read(partial).state == "failed" else "interrupted"
+        except InputError:  # the kill came before the first manifest
+            return "interrupted"
 
     def folders(self) -> Iterator[Path]:
         """Every finished artifact and every working folder, in the order of names."""

@@ -66,7 +66,11 @@ def ls(
 def _row(store: Store, folder: Path) -> Row:
     from avctl.artifact import manifest
 
-    made = manifest.read(folder)
+    try:
+        made = manifest.read(folder)
+    except InputError:
+        unknown = dict.fromkeys(("files", "size", "time", "took"), "?")
+        return {"stage": folder.parent.name, "artifact": str(folder), "state": "damaged", **unknown}
     num_bytes = sum(file["bytes"] for file in made.files.values())
     when = made.finished or (made.started[-1] if made.started else 0)
     return {
@@ -95,7 +99,7 @@ def _unfinished(store: Store, folders: list[Path]) -> list[Row]:
     rows = []
     for folder in folders:
         row = {name: value for name, value in _row(store, folder).items() if name in ("stage", "artifact", "state")}
-        if row["state"] in ("failed", "interrupted"):
+        if row["state"] in ("failed", "interrupted", "damaged"):
             error = folder / "error.txt"
             last = error.read_text().strip().splitlines()[-1:] if error.exists() else []
             rows.append({**row, "error": "".join(last)})
@@ -139,8 +143,14 @@ def _problems(folders: list[Path]) -> list[str]:
     from avctl.artifact import manifest
     from avctl.artifact.store import verify
 
-    done = [folder for folder in folders if manifest.read(folder).state == "done"]
-    return [f"`{folder}`: {problem}" for folder in done for problem in verify(folder)]
+    problems = []
+    for folder in folders:
+        try:
+            found = verify(folder) if manifest.read(folder).state == "done" else []
+        except InputError as error:
+            found = [error.message]
+        problems += [f"`{folder}`: {problem}" for problem in found]
+    return problems
 
 
 def _complain(problems: list[str]) -> None:

@@ -64,6 +64,13 @@ def test_a_changed_file_is_found_by_verify_and_leaves_with_4(avctl: Avctl, made:
     assert done.returncode == 4 and json.loads(done.stdout)["problems"] == [f"`{made[1]}`: `data` has changed"]
 
 
+def test_a_damaged_manifest_is_listed_and_hides_nothing_else(avctl: Avctl, made: list[str]):
+    (Path(made[0]) / "manifest.json").write_text("{")
+    assert [row["state"] for row in rows(avctl)] == ["damaged", "done"]
+    done = avctl("ls", "--verify")
+    assert done.returncode == 4 and "no readable `manifest.json`" in done.stderr
+
+
 def test_everything_that_came_from_a_host_is_found(avctl: Avctl, made: list[str]):
     found = rows(avctl, "--source", "example.org")
     assert [(row["artifact"], row["file"]) for row in found] == [(made[0], "files/0"), (made[1], None)]
