@@ -76,7 +76,7 @@ class JointTransformer(nn.Module):
         cond = self.time(_time_features(times)) + pooled[:, None]  # B 2 D: free, given
         members = [one_hot(mask.long(), 2).to(cond.dtype) for mask in masks]
         return [
-            Groups(silu(cond[:, 1:] + self.kind[TEXT]), cond.new_ones(len(t), num_text, 1)),
+            Groups(silu(cond[:, 1:] + self.kind[TEXT]), cond.new_ones(t.shape[0], num_text, 1)),
             Groups(silu(cond + self.kind[VIDEO]), members[0]),
             Groups(silu(cond + self.kind[AUDIO]), members[1]),
         ]

@@ -63,6 +63,8 @@ def export_onnx(model: Generator, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # stack traces: most of the file, and paths of this machine
     program.save(str(path))
 
 
@@ -77,10 +79,13 @@ def relative_error(model: Generator, path: Path) -> dict[str, float]:
         with torch.inference_mode():
             expected = flat(*inputs)
         got = session.run(list(OUTPUTS), {k: v.numpy() for k, v in zip(INPUTS, inputs, strict=True)})
-        errors[name] = max(
-            float(np.abs(g - e.numpy()).max() / max(1e-12, e.abs().max())) for g, e in zip(got, expected, strict=True)
-        )
+        errors[name] = float(np.max([_difference(g, e.numpy()) for g, e in zip(got, expected, strict=True)]))
     return errors
+
+
+def _difference(got: np.ndarray, expected: np.ndarray) -> float:
+    """Largest |got - expected| over the largest |expected|; NaN where either holds one."""
+    return float(np.abs(got - expected).max() / max(1e-12, np.abs(expected).max()))
 
 
 def example(model: Generator, batch: int, scale: float) -> tuple[Tensor, ...]:
