@@ -22,6 +22,7 @@ from avctl.schema import (
     Haar,
     JointDiT,
     LogMel,
+    Optim,
     Preprocess,
     Recipe,
     Request,
@@ -155,7 +156,7 @@ def tiny() -> Recipe:
         clip=Clip(seconds=1.0, size=(16, 16), fps=8, sample_rate=8_000),
         preprocess=Preprocess(video_codec=Haar(space=8), audio_codec=LogMel(hop=400, window=800, mels=8)),
         model=JointDiT(width=32, num_dual=1, num_single=1, heads=2, video_patch=(2, 2, 2), audio_patch=2, text=words),
-        train=TrainGenerator(steps=6, batch=4, dtype="float32", save_every=2),
+        train=TrainGenerator(steps=6, batch=4, optim=Optim(lr=1e-2), dtype="float32", save_every=2),
         sample=Sample(requests=(Request(count=3),), steps=2, batch=2),
         export=Export(),
         runtime=Runtime(device="cpu", threads=1, log_every=1),
@@ -166,6 +167,26 @@ def tiny() -> Recipe:
 def tiny_store(tmp_path_factory: pytest.TempPathFactory, tiny: Recipe) -> Path:
     """A preprocess artifact of `tiny` with 12 clips, 9 of them in `train` and 3, one of each colour, in `test`."""
     return write_clips(tmp_path_factory.mktemp("preprocess"), tiny)
+
+
+@pytest.fixture(scope="session")
+def tiny_train(tmp_path_factory: pytest.TempPathFactory, tiny: Recipe, tiny_store: Path) -> Path:
+    """The train artifact of `tiny`."""
+    from avctl.stages import train
+
+    out = tmp_path_factory.mktemp("train")
+    train.run(Job(tiny, {"preprocess": tiny_store}, out, Recorder(), Event()))
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_export(tmp_path_factory: pytest.TempPathFactory, tiny: Recipe, tiny_train: Path) -> Path:
+    """The export artifact of `tiny`: made once, because the ONNX exporter needs a dozen seconds for any model."""
+    from avctl.stages import export
+
+    out = tmp_path_factory.mktemp("export")
+    export.run(Job(tiny, {"train": tiny_train}, out, Recorder(), Event()))
+    return out
 
 
 @pytest.fixture

@@ -1,0 +1,74 @@
+"""What travels with the transformer: the text encoder of the recipe, and a scale that latents survive."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from avctl.models.generator import Generator, Scale, build_text
+from avctl.models.latents import Latents, Layout
+from avctl.models.pretrained import Pretrained
+from avctl.models.text import WordText
+from avctl.schema import JointDiT, WordEncoder
+
+LAYOUT = Layout(
+    video_frames=4, video_channels=6, video_size=(2, 2), video_rate=4.0,
+    audio_frames=8, audio_channels=5, audio_rate=8.0
+)  # fmt: skip
+
+
+def latents(loudness: float = 1.0) -> Latents:
+    """Channels of very different spread and mean."""
+    generator = torch.Generator().manual_seed(0)
+    video = torch.randn(20, 4, 6, 2, 2, generator=generator) * 10.0 ** torch.arange(-3, 3)[:, None, None] + 7
+    return Latents(video, loudness * torch.randn(20, 8, 5, generator=generator) * 3 - 2)
+
+
+def fitted(data: Latents) -> Scale:
+    scale = Scale(LAYOUT)
+    scale.fit(data)
+    return scale
+
+
+def test_scaled_latents_have_zero_mean_and_unit_size() -> None:
+    scaled = fitted(latents())(latents())
+    for x, axes in ((scaled.video, (0, 1, 3, 4)), (scaled.audio, (0, 1))):
+        assert float(x.square().mean()) == pytest.approx(1.0, rel=1e-3)
+        assert x.mean(axes).abs().max() < 2e-2
+
+
+def test_loud_channels_stay_louder_but_less_so() -> None:
+    spread = fitted(latents())(latents()).video.std((0, 1, 3, 4))
+    assert (spread.diff()[2:] > 0).all()  # the two weakest are raised to a hundredth of the strongest
+    assert spread[5] / spread[4] == pytest.approx(10**0.5, rel=0.1)
+
+
+def test_scaling_is_undone_exactly() -> None:
+    scale = fitted(latents())
+    back = scale.inverse(scale(latents()))
+    assert all(torch.allclose(a, b, atol=1e-3, rtol=1e-4) for a, b in zip(back, latents(), strict=True))
+
+
+def test_latents_that_never_change_stay_finite() -> None:
+    silent = Latents(latents().video, torch.full((20, 8, 5), -4.6))
+    scaled = fitted(silent)(silent)
+    assert all(x.isfinite().all() for x in scaled)
+    assert scaled.audio.abs().max() < 1e-3
+
+
+def test_the_scale_is_saved_with_the_weights(tiny_model: Pretrained) -> None:
+    names = {name for name in tiny_model.generator.state_dict() if name.startswith("scale.")}
+    assert names == {f"scale.{kind}_{what}" for kind in ("video", "audio") for what in ("mean", "std")}
+
+
+def test_the_text_encoder_is_that_of_the_section() -> None:
+    spec = JointDiT(width=32, num_dual=1, num_single=0, heads=2, text=WordEncoder(max_tokens=9))
+    text = build_text(spec)
+    assert isinstance(text, WordText) and text.max_tokens == 9
+
+
+def test_a_new_generator_answers_zero_for_any_caption() -> None:
+    model = Generator(JointDiT(width=32, num_dual=1, num_single=1, heads=2), LAYOUT)
+    given = Latents(torch.zeros(2, 4), torch.zeros(2, 8))
+    out = model(latents().map(lambda x: x[:2]), torch.rand(2), given, model.tokenize(["a red ball", ""]))
+    assert not out.video.any() and not out.audio.any()
