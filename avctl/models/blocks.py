@@ -57,6 +57,7 @@ class Stream(nn.Module):
         self.from_hidden = nn.Linear(hidden, width, bias=False)
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
+        self.modulate.bias.data.unflatten(0, (6, -1))[[1, 4]] = 1.0  # scales start at one
 
     def modulation(self, groups: Groups) -> tuple[Tensor, ...]:
         """Shift, scale and gate of attention and of the MLP, each (B, S, D)."""
@@ -65,15 +66,20 @@ class Stream(nn.Module):
     def qkv(self, x: Tensor, modulation: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """x (B, S, D) -> normalised queries and keys (B, S, 2, N, K), values (B, S, N, K)."""
         shift, scale, *_ = modulation
-        qkv = self.to_qkv(normalize(x) * (1 + scale) + shift).unflatten(-1, (3, self.heads, -1))
+        qkv = self.to_qkv(modulated(x, shift, scale)).unflatten(-1, (3, self.heads, -1))
         return rms_normalize(qkv[:, :, :2]) * self.qk_scale.to(qkv.dtype), qkv[:, :, 2]
 
     def update(self, x: Tensor, heads: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
         """The residual stream x (B, S, D) after attention output heads (B, S, D) and the MLP."""
         _, _, gate, mlp_shift, mlp_scale, mlp_gate = modulation
         x = x + gate * self.from_heads(heads)
-        up, opening = self.to_hidden(normalize(x) * (1 + mlp_scale) + mlp_shift).chunk(2, dim=-1)
+        up, opening = self.to_hidden(modulated(x, mlp_shift, mlp_scale)).chunk(2, dim=-1)
         return x + mlp_gate * self.from_hidden(up * silu(opening))
+
+
+def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """shift + normalize(x) * scale, in the number format of the modulation."""
+    return torch.addcmul(shift, normalize(x).to(shift.dtype), scale)
 
 
 def normalize(x: Tensor) -> Tensor:
