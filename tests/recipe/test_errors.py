@@ -36,6 +36,7 @@ def test_columns_and_carets_count_characters_not_bytes(tmp_path: Path):
 def test_a_wide_letter_takes_two_columns(tmp_path: Path):
     text, carets = where(tmp_path, "f(x=1)", line=3).snippet().splitlines()
     assert carets.index("^") == text.index("f(x=1)") + 2
+    assert carets.count("^") == len("f(x=1)")
 
 
 def test_an_error_has_its_place_caret_blank_line_and_hint(tmp_path: Path):
