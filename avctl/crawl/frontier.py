@@ -86,7 +86,13 @@ class Frontier(Protocol):
         """Makes every dead letter due again, with all its tries; returns how many."""
         ...
 
-    def is_settled(self, url: str) -> bool: ...
+    def is_settled(self, url: str) -> bool:
+        """Whether this item is done with."""
+        ...
+
+    def is_open(self, until: str | None = None) -> bool:
+        """Whether any item up to the position `until` is not."""
+        ...
 
     def horizon(self, count: int) -> str | None:
         """Position of the last of the first `count` distinct files, or None while there are fewer."""

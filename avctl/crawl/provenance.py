@@ -19,9 +19,9 @@ from avctl.crawl.sqlite_frontier import SqliteFrontier
 
 _SCHEMA = """
 CREATE TABLE files (sha256 TEXT PRIMARY KEY, path TEXT, bytes INT, media_type TEXT, url TEXT, final_url TEXT,
-    source TEXT, caption TEXT, licence TEXT, split TEXT, robots TEXT, truth TEXT);
+    source TEXT, caption TEXT, licence TEXT, split TEXT, robots TEXT, truth TEXT, position TEXT);
 CREATE TABLE dead (url TEXT, reason TEXT, detail TEXT, attempts INT);
-CREATE TABLE duplicates (url TEXT, sha256 TEXT);
+CREATE TABLE duplicates (url TEXT, sha256 TEXT, position TEXT);
 """
 _HEADERS = ("content-type", "content-length", "etag", "last-modified", "server", "date", "retry-after", "location")
 
@@ -32,10 +32,10 @@ def write_ledger(frontier: SqliteFrontier, until: str | None, path: Path) -> set
     Returns the paths, relative to the artifact, of the files that the ledger names.
     """
     files: dict[str, tuple] = {}
-    duplicates: list[tuple[str, str]] = []
+    duplicates: list[tuple[str, str, str]] = []
     for sha256, place, size, media_type, url, *rest in frontier.files(until):
         if sha256 in files:
-            duplicates.append((url, sha256))
+            duplicates.append((url, sha256, rest[-1]))
         else:
             files[sha256] = (sha256, place, size, media_type, url, *rest)
     partial = path.with_suffix(".partial")
@@ -43,9 +43,9 @@ def write_ledger(frontier: SqliteFrontier, until: str | None, path: Path) -> set
     with closing(sqlite3.connect(partial, isolation_level=None)) as ledger:
         ledger.executescript(_SCHEMA)
         ledger.execute("BEGIN")
-        ledger.executemany(f"INSERT INTO files VALUES ({', '.join('?' * 12)})", sorted(files.values()))
+        ledger.executemany(f"INSERT INTO files VALUES ({', '.join('?' * 13)})", sorted(files.values()))
         ledger.executemany("INSERT INTO dead VALUES (?, ?, ?, ?)", frontier.dead(until))
-        ledger.executemany("INSERT INTO duplicates VALUES (?, ?)", sorted(duplicates))
+        ledger.executemany("INSERT INTO duplicates VALUES (?, ?, ?)", sorted(duplicates))
         ledger.execute("COMMIT")
     _sync(partial)
     partial.replace(path)

@@ -16,7 +16,7 @@ from avctl.crawl.frontier import Claim, Item, LostLease, Tally, Token
 from avctl.crawl.outcome import Page, Stored
 from avctl.crawl.url import host
 
-MAX_LOST = 20  # leases of one item that ended without an answer; a killed crawl is seldom the item's fault
+MAX_LOST = 100  # leases of one item that ended without an answer: a killed crawl is hardly ever the item's fault
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS items (
@@ -60,6 +60,17 @@ _FAIL = """
 UPDATE items SET ready_at = CASE WHEN failures + 1 < ? THEN ? END, leased = 0, failures = failures + 1,
     reason = ?, detail = ?
 WHERE id = ? AND claims = ? AND leased
+"""
+_ADOPT_FILES = """
+INSERT OR IGNORE INTO items (host, follow, sha256, path, bytes, media_type, url, final_url, source, caption, licence,
+    split, robots, truth, position)
+SELECT '', 0, sha256, path, bytes, media_type, url, final_url, source, caption, licence, split, robots, truth, position
+FROM ledger.files
+"""
+_ADOPT_DUPLICATES = """
+INSERT OR IGNORE INTO items (host, follow, source, sha256, path, bytes, media_type, url, position)
+SELECT '', 0, '', sha256, files.path, files.bytes, files.media_type, duplicates.url, duplicates.position
+FROM ledger.duplicates JOIN ledger.files USING (sha256)
 """
 _LAST = "\U0010ffff"  # sorts after every position
 
@@ -132,8 +143,20 @@ class SqliteFrontier:
         """Ends every lease now. Only for the one who knows that no other worker lives."""
         self._db.execute("UPDATE items SET ready_at = 0 WHERE leased")
 
+    def adopt(self, ledger: Path) -> None:
+        """Takes over what an earlier crawl stored: its files and duplicates are settled, its dead letters forgotten."""
+        self._db.execute("ATTACH ? AS ledger", (str(ledger),))
+        with self._transaction():
+            self._db.execute(_ADOPT_FILES)
+            self._db.execute(_ADOPT_DUPLICATES)
+        self._db.execute("DETACH ledger")
+
     def is_settled(self, url: str) -> bool:
         return bool(self._db.execute("SELECT 1 FROM items WHERE url = ? AND ready_at IS NULL", (url,)).fetchone())
+
+    def is_open(self, until: str | None = None) -> bool:
+        query = "SELECT 1 FROM items WHERE ready_at IS NOT NULL AND position <= ? LIMIT 1"
+        return self._db.execute(query, (until or _LAST,)).fetchone() is not None
 
     def horizon(self, count: int) -> str | None:
         row = self._db.execute(
@@ -154,10 +177,10 @@ class SqliteFrontier:
 
     def files(self, until: str | None = None) -> Iterator[tuple]:
         """Rows of stored items in source order: sha256, path, bytes, media_type, url, final_url, source, caption,
-        licence, split, robots, truth."""
+        licence, split, robots, truth, position."""
         yield from self._db.execute(
-            "SELECT sha256, path, bytes, media_type, url, final_url, source, caption, licence, split, robots, truth"
-            " FROM items WHERE sha256 NOT NULL AND position <= ? ORDER BY position",
+            "SELECT sha256, path, bytes, media_type, url, final_url, source, caption, licence, split, robots, truth,"
+            " position FROM items WHERE sha256 NOT NULL AND position <= ? ORDER BY position",
             (until or _LAST,),
         )
 

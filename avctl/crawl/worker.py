@@ -62,7 +62,7 @@ class Worker:
         if self._hands or not (is_fed or self.max_files):
             return False
         self._look_ahead()
-        return (is_fed or self.horizon is not None) and not self.frontier.tally(self.horizon).open
+        return (is_fed or self.horizon is not None) and not self.frontier.is_open(self.horizon)
 
     def _look_ahead(self) -> int:
         """How many items may be claimed so that no more is fetched than `max_files` asks for; sets the horizon."""

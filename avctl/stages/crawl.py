@@ -1,7 +1,7 @@
 """crawl: sources -> files by content hash, and a ledger of where each came from.
 
-A thread collects items into the frontier while the event loop fetches what it holds. Both lie in `work/` until the end:
-the ledger is written last, so that an artifact with a ledger is complete.
+A thread collects items into the frontier while the event loop fetches what it holds. The frontier lies in `work/` and
+goes when the ledger is written, so that a folder with a ledger and no frontier is complete.
 """
 
 from __future__ import annotations
@@ -11,46 +11,44 @@ import errno
 import os
 import shutil
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from threading import Event, Thread
 
 from avctl.crawl.client import Client
+from avctl.crawl.feeder import feeding
 from avctl.crawl.fetch import Fetcher
-from avctl.crawl.frontier import Item, Tally
+from avctl.crawl.frontier import Tally
 from avctl.crawl.provenance import FetchLog, write_ledger
 from avctl.crawl.serve import serving
-from avctl.crawl.sources import collect, expected
-from avctl.crawl.sources.synthetic import SCHEME, Studio
+from avctl.crawl.sources import expected
+from avctl.crawl.sources.synthetic import SCHEME
 from avctl.crawl.sqlite_frontier import SqliteFrontier
 from avctl.crawl.worker import Worker
 from avctl.job import Job, MachineError, StageError
 from avctl.schema import Crawl
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_COLLECTED_AT_ONCE, _COLLECT_S = 256, 0.1  # items and seconds after which what was collected is enqueued
 
 
 def run(job: Job) -> None:
     """Raises `StageError` if not one file could be had."""
     section, work, ledger = job.recipe.crawl, job.out / "work", job.out / "ledger.sqlite"
     assert section is not None, "the pipeline runs only stages that the recipe describes"
-    if not ledger.exists():
+    queue = work / "frontier.sqlite"
+    if job.retry or queue.exists() or not ledger.exists():
         with _disk_errors(job.out):
             work.mkdir(parents=True, exist_ok=True)
-            _crawl(job, section, work, ledger)
+            _crawl(job, section, queue, ledger)
+    queue.unlink(missing_ok=True)  # first, because with a queue the work goes on
     shutil.rmtree(work, ignore_errors=True)
 
 
-def _crawl(job: Job, section: Crawl, work: Path, ledger: Path) -> None:
-    with _frontier(work, section) as frontier:
-        frontier.expire_leases()  # of a run that was killed: this job's lock says that it is gone
-        if job.retry and (revived := frontier.revive()):
-            job.report.note(f"trying {revived:,} dead letters again")
-        horizon = _work(job, section, work, frontier)
+def _crawl(job: Job, section: Crawl, queue: Path, ledger: Path) -> None:
+    with closing(SqliteFrontier(queue, section.attempts)) as frontier:
+        _pick_up(job, frontier, ledger)
+        horizon = _work(job, section, queue, frontier)
         tally = frontier.tally(horizon)
         reasons = Counter(reason for _, reason, _, _ in frontier.dead(horizon))
         if not tally.files:
@@ -59,19 +57,31 @@ def _crawl(job: Job, section: Crawl, work: Path, ledger: Path) -> None:
     _conclude(job, tally, reasons)
 
 
-def _work(job: Job, section: Crawl, work: Path, frontier: SqliteFrontier) -> str | None:
+def _pick_up(job: Job, frontier: SqliteFrontier, ledger: Path) -> None:
+    """Goes on from a run that was killed, or from a finished one whose dead letters are tried again."""
+    frontier.expire_leases()  # this job's lock says that whoever held them is gone
+    if ledger.exists():
+        frontier.adopt(ledger)
+        ledger.unlink()
+    if job.retry:
+        frontier.revive()
+
+
+def _work(job: Job, section: Crawl, queue: Path, frontier: SqliteFrontier) -> str | None:
     """Settles everything; returns the position of the last file that is wanted, None if all are."""
-    expectation = expected(section)
+    expectation, workers = expected(section), job.recipe.runtime.workers or os.cpu_count() or 1
 
     def observe(tally: Tally) -> None:
+        if feeder.error:
+            raise feeder.error
         total = tally.settled + tally.open if feeder.is_done.is_set() else None
         megabytes = round(tally.bytes / 1e6, 1)
         job.report.progress("crawl", tally.settled, total or expectation, dead=tally.dead, megabytes=megabytes)
 
     with (
-        serving(work / "rendered") as address,
+        serving(queue.parent / "rendered") as address,
         closing(FetchLog(job.out / "fetches.volatile.jsonl")) as log,
-        _feeding(job, section, work) as feeder,
+        feeding(queue, section, workers, job.stop) as feeder,
     ):
 
         async def fetch_all() -> str | None:
@@ -86,64 +96,14 @@ def _work(job: Job, section: Crawl, work: Path, frontier: SqliteFrontier) -> str
         return asyncio.run(fetch_all())
 
 
-class _Feeder:
-    """Collects the sources into the frontier, in a thread with a connection of its own."""
-
-    def __init__(self, job: Job, section: Crawl, work: Path):
-        self.job, self.section, self.work = job, section, work
-        self.is_done, self.is_unwanted = Event(), Event()
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            with _frontier(self.work, self.section) as frontier:
-                self._feed(frontier)
-        except BaseException as error:  # it is raised where the stage waits
-            self.error = error
-        finally:
-            self.is_done.set()
-
-    def _feed(self, frontier: SqliteFrontier) -> None:
-        workers = self.job.recipe.runtime.workers or os.cpu_count() or 1
-        with Studio(self.work / "rendered", workers, frontier.is_settled) as studio:
-            batch, due = list[Item](), 0.0
-            for item in collect(self.section, studio):
-                if self.job.stop.is_set() or self.is_unwanted.is_set():
-                    break
-                batch.append(item)
-                if len(batch) == _COLLECTED_AT_ONCE or time.monotonic() >= due:
-                    frontier.enqueue(batch)
-                    batch.clear()
-                    due = time.monotonic() + _COLLECT_S
-            frontier.enqueue(batch)
-
-
-@contextmanager
-def _feeding(job: Job, section: Crawl, work: Path) -> Iterator[_Feeder]:
-    """A feeder at work; its error, if it has one, is raised at the end of the block."""
-    feeder = _Feeder(job, section, work)
-    thread = Thread(target=feeder.run)
-    thread.start()
-    try:
-        yield feeder
-    finally:
-        feeder.is_unwanted.set()
-        thread.join()
-    if feeder.error:
-        raise feeder.error
-
-
-@contextmanager
-def _frontier(work: Path, section: Crawl) -> Iterator[SqliteFrontier]:
-    with closing(SqliteFrontier(work / "frontier.sqlite", section.attempts)) as frontier:
-        yield frontier
-
-
 def _keep_only(paths: set[str], out: Path) -> None:
     """Removes files that the ledger does not name: fetched beyond `max_files`, or by a try that was cut off."""
     for path in (out / "files").glob("*/*"):
         if path.relative_to(out).as_posix() not in paths:
             path.unlink()
+    for folder in (out / "files").glob("*"):
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
 
 
 def _conclude(job: Job, tally: Tally, reasons: Counter[str]) -> None:

@@ -50,6 +50,13 @@ class Request(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A crawler that was killed does not say goodbye."""
+
+
 class Site:
     """Answers by path; keeps what it was asked: path, headers, monotonic time."""
 
@@ -64,7 +71,7 @@ class Site:
         return f"{self.address}{path}"
 
     def serve(self, path: str, body: bytes, status: int = 200, **headers: str) -> str:
-        self.pages[path] = lambda request: request.send(status, body, **headers)
+        self.pages[path] = lambda request: request.send(status, body, None, **headers)
         return self.url(path)
 
     def redirect(self, path: str, target: str) -> str:
@@ -77,8 +84,7 @@ class Site:
 @pytest.fixture
 def site() -> Iterator[Site]:
     handler = type("Handler", (Request,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with Server(("127.0.0.1", 0), handler) as server:
         site = handler.site = Site(f"http://127.0.0.1:{server.server_address[1]}")
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()

@@ -39,7 +39,9 @@ def test_of_equal_files_the_first_in_source_order_is_kept(tmp_path: Path) -> Non
     assert [(row[0][0], row[4], row[7]) for row in files] == [
         ("a", "http://h/9", "clip 0"), ("b", "http://h/8", "clip 1"), ("c", "http://h/6", "clip 3"),
     ]  # fmt: skip
-    assert rows(tmp_path / "ledger.sqlite", "duplicates") == [("http://h/5", "a" * 64), ("http://h/7", "a" * 64)]
+    assert rows(tmp_path / "ledger.sqlite", "duplicates") == [
+        ("http://h/5", "a" * 64, "0000.0000000004"), ("http://h/7", "a" * 64, "0000.0000000002"),
+    ]  # fmt: skip
     assert rows(tmp_path / "ledger.sqlite", "dead") == [("http://h/4", "http_status", "404", 1)]
     assert paths == {row[1] for row in files}
 

@@ -3,6 +3,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 
 from avctl.crawl.sniff import HEAD, sniff
 
@@ -49,15 +52,28 @@ def _written(path: Path, container: str, codec: str) -> bytes:
     """A second of nothing much in this container."""
     with av.open(str(path), "w", format=container) as file:
         if codec in ("mpeg4", "vp8", "mpeg2video", "flv1"):
-            stream = file.add_stream("flv" if codec == "flv1" else "libvpx" if codec == "vp8" else codec, rate=25)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            frames = [av.VideoFrame.from_ndarray(np.full((48, 64, 3), i, np.uint8), "rgb24") for i in range(25)]
+            _add_picture(file, {"flv1": "flv", "vp8": "libvpx"}.get(codec, codec))
         else:
-            stream = file.add_stream(codec, rate=44_100, layout="mono")
-            formats = {"pcm_s16le": "s16", "pcm_s16be": "s16", "flac": "s16", "libmp3lame": "fltp"}
-            shape, dtype = (1, 44_100), np.int16 if formats.get(codec) == "s16" else np.float32
-            frames = [av.AudioFrame.from_ndarray(np.zeros(shape, dtype), formats.get(codec, "fltp"), "mono")]
-            frames[0].sample_rate = 44_100
-        for frame in [*frames, None]:
-            file.mux(stream.encode(frame))
+            _add_sound(file, codec)
     return path.read_bytes()
+
+
+def _add_picture(file: OutputContainer, codec: str) -> None:
+    stream = file.add_stream(codec, rate=25)
+    assert isinstance(stream, VideoStream)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+    for shade in range(25):
+        pixels = np.full((48, 64, 3), shade, np.uint8)
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+    file.mux(stream.encode(None))
+
+
+def _add_sound(file: OutputContainer, codec: str) -> None:
+    stream = file.add_stream(codec, rate=44_100, layout="mono")
+    assert isinstance(stream, AudioStream)
+    is_integer = codec in ("pcm_s16le", "pcm_s16be", "flac")
+    silence = np.zeros((1, 44_100), np.int16) if is_integer else np.zeros((1, 44_100), np.float32)
+    frame = av.AudioFrame.from_ndarray(silence, "s16" if is_integer else "fltp", "mono")
+    frame.sample_rate = 44_100
+    file.mux(stream.encode(frame))
+    file.mux(stream.encode(None))

@@ -205,6 +205,12 @@ def test_the_horizon_is_where_enough_distinct_files_are(frontier: SqliteFrontier
     assert (until.files, until.duplicates, until.settled, until.bytes) == (2, 1, 3, 30)
 
 
+def test_what_is_open_is_asked_up_to_a_position(frontier: SqliteFrontier) -> None:
+    frontier.enqueue([item(0), item(1)])
+    frontier.ack(frontier.claim(1, 60)[0].token, stored("a"))
+    assert frontier.is_open() and not frontier.is_open("0000.0000000000")
+
+
 def test_links_of_a_page_stand_right_behind_it(frontier: SqliteFrontier) -> None:
     positions = ["0000.0000000004", "0000.0000000003/000001", "0000.0000000003", "0000.0000000003/000000"]
     frontier.enqueue([Item(f"http://h/{position}", position, "web") for position in positions])
