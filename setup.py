@@ -3,11 +3,7 @@
 from setuptools import find_packages, setup
 
 torch = ["torch==2.11.*", "torchvision==0.26.*", "torchaudio==2.11.*", "triton==3.6.*; sys_platform == 'linux'"]
-media = [
-    "av>=17",
-    "scenedetect-headless>=0.7,<0.8",
-    "opencv-python-headless",
-]  # the other OpenCV needs a desktop's libGL
+media = ["av>=17", "scenedetect-headless>=0.7,<0.8", "opencv-python-headless"]  # headless: no libGL of a desktop
 data = ["numpy", "einops", "zarr==3.1.*", "zarrs==0.2.*", "scipy", "pyarrow"]
 crawl = ["httpx", "httpx-secure>=2", "protego"]
 export = ["safetensors", "onnx", "onnxscript", "onnxruntime"]
