@@ -49,17 +49,25 @@ class Checkpoints:
         if not finished:
             return None
         newest = finished[-1]
-        state = json.loads((newest / STATE).read_text())
-        for name, expected in state["sha256"].items():
+        try:
+            state = json.loads((newest / STATE).read_text())
+            step, sums = int(state["step"]), dict(state["sha256"])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise _damaged(newest, STATE) from error
+        for name, expected in sums.items():
             if not (newest / name).is_file() or _sha256(newest / name) != expected:
-                raise InputError(
-                    f"checkpoint `{newest.name}` is damaged: `{name}` does not match its checksum",
-                    hint=f"remove `{newest}` to go on from the one before it",
-                )
-        return state["step"], {Path(name).stem: load_file(newest / name) for name in state["sha256"]}
+                raise _damaged(newest, name)
+        return step, {Path(name).stem: load_file(newest / name) for name in sums}
 
     def _finished(self) -> list[Path]:
         return sorted(p for p in self.folder.glob("step-*") if p.suffix != ".staged")
+
+
+def _damaged(checkpoint: Path, file: str) -> InputError:
+    return InputError(
+        f"checkpoint `{checkpoint.name}` is damaged: `{file}` is not what was saved",
+        hint=f"remove `{checkpoint}` to go on from the one before it",
+    )
 
 
 def _sha256(file: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -42,15 +43,16 @@ def fit(
     """
     optimizer = Optimizer(spec.optim, objective.model, spec.steps)
     checkpoints = Checkpoints(job.out / "work" / "checkpoints")
-    first = _restore(checkpoints, objective.model, optimizer, ema)
-    log = _Log(job, spec.steps, spec.batch, first)
+    log = _Log(job, spec.steps, spec.batch)
+    state = _State(objective.model, optimizer, ema, log)
+    first = state.restore(checkpoints)
     skipped, saved = 0, first
     for step, batch in zip(
         range(first, spec.steps), prefetched(objective.batch, range(first, spec.steps)), strict=False
     ):
         if job.stop.is_set():
             if step > saved:
-                _save(checkpoints, step, objective.model, optimizer, ema)
+                state.save(checkpoints, step)
             raise Interrupted
         loss, figures = objective.loss(batch, step)
         loss.backward()
@@ -58,15 +60,16 @@ def fit(
         if torch.isfinite(norm):
             optimizer.step(step)
             skipped = 0
+            log.add(step, {"loss": loss.detach(), "grad_norm": norm, **figures})
         else:
             skipped = _skip(optimizer, job, step, skipped, spec.max_skipped)
+            log.add(step, {"skipped": torch.ones(())})
         if ema:
             ema.update(objective.model, step)
-        log.add(step, loss=loss.detach(), grad_norm=norm, **figures)
+        on_step(step + 1)  # before saving: what it writes is never missed by a run that goes on from here
         if (step + 1) % spec.save_every == 0 and step + 1 < spec.steps:
-            _save(checkpoints, step + 1, objective.model, optimizer, ema)
+            state.save(checkpoints, step + 1)
             saved = step + 1
-        on_step(step + 1)
 
 
 def _skip(optimizer: Optimizer, job: Job, step: int, skipped: int, most: int) -> int:
@@ -78,40 +81,57 @@ def _skip(optimizer: Optimizer, job: Job, step: int, skipped: int, most: int) ->
     return skipped + 1
 
 
-def _save(checkpoints: Checkpoints, step: int, model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> None:
-    parts = {"model": model.state_dict(), "optimizer": optimizer.tensors()}
-    checkpoints.save(step, parts | ({"ema": ema.model.state_dict()} if ema else {}))
+@dataclass
+class _State:
+    """All that changes from step to step: what a checkpoint holds."""
 
+    model: nn.Module
+    optimizer: Optimizer
+    ema: EMA | None
+    log: _Log
 
-def _restore(checkpoints: Checkpoints, model: nn.Module, optimizer: Optimizer, ema: EMA | None) -> int:
-    """The step to go on from."""
-    saved = checkpoints.latest()
-    if saved is None:
-        return 0
-    step, parts = saved
-    model.load_state_dict(parts["model"])
-    optimizer.load(parts["optimizer"])
-    if ema:
-        ema.model.load_state_dict(parts["ema"])
-    return step
+    def save(self, checkpoints: Checkpoints, step: int) -> None:
+        parts = {"model": self.model.state_dict(), "optimizer": self.optimizer.tensors(), "log": self.log.sums}
+        checkpoints.save(step, parts | ({"ema": self.ema.model.state_dict()} if self.ema else {}))
+
+    def restore(self, checkpoints: Checkpoints) -> int:
+        """The step to go on from: that of the newest checkpoint, or 0."""
+        saved = checkpoints.latest()
+        if saved is None:
+            return 0
+        step, parts = saved
+        self.model.load_state_dict(parts["model"])
+        self.optimizer.load(parts["optimizer"])
+        self.log.sums = parts["log"]
+        if self.ema:
+            self.ema.model.load_state_dict(parts["ema"])
+        return step
 
 
 class _Log:
-    """Means of the figures since the last row, written every `log_every` steps."""
+    """Means of the figures since the last row, written every `log_every` steps; skipped steps are counted apart.
 
-    def __init__(self, job: Job, steps: int, batch: int, first: int):
+    The sums go into checkpoints, so that a run that was interrupted between two rows writes the same ones.
+    """
+
+    def __init__(self, job: Job, steps: int, batch: int):
         self.job, self.steps, self.batch = job, steps, batch
         self.sums: dict[str, Tensor] = {}
-        self.since, self.start = first, time.perf_counter()
+        self.timed, self.start = 0, time.perf_counter()  # steps since, in this process
 
-    def add(self, step: int, **figures: Tensor) -> None:
-        for name, value in figures.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+    def add(self, step: int, figures: dict[str, Tensor]) -> None:
+        for name, value in {"counted": torch.ones(()), **figures}.items():
+            self.sums[name] = self.sums[name].to(value.device) + value if name in self.sums else value
+        self.timed += 1
         done = step + 1
         if done % self.job.recipe.runtime.log_every and done < self.steps:
             return
-        means = {name: round(float(value) / (done - self.since), 6) for name, value in self.sums.items()}
-        seconds = time.perf_counter() - self.start
-        self.job.report.log(step=done, **means, items_per_s=round(self.batch * (done - self.since) / seconds, 2))
-        self.job.report.progress("train", done, self.steps, loss=means["loss"])
-        self.sums, self.since, self.start = {}, done, time.perf_counter()
+        sums = {name: float(value) for name, value in self.sums.items()}
+        skipped = sums.pop("skipped", 0.0)
+        counted = sums.pop("counted") - skipped
+        means = {name: round(value / counted, 6) for name, value in sums.items()}
+        rate = self.batch * self.timed / (time.perf_counter() - self.start)
+        counts = {"skipped": int(skipped)} if skipped else {}
+        self.job.report.log(step=done, **means, **counts, items_per_s=round(rate, 2))
+        self.job.report.progress("train", done, self.steps, **{n: v for n, v in means.items() if n == "loss"})
+        self.sums, self.timed, self.start = {}, 0, time.perf_counter()

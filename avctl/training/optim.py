@@ -57,7 +57,8 @@ class Optimizer:
         for key, value in tensors.items():
             i, j, name = key.split(".")
             part = self.parts[int(i)]
-            part.state[part.param_groups[0]["params"][int(j)]][name] = value
+            parameter = part.param_groups[0]["params"][int(j)]
+            part.state[parameter][name] = value.to(parameter.device)
 
 
 def rate_factor(spec: Optim, step: int, steps: int) -> float:
