@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,7 +31,7 @@ class AutoencoderObjective:
         self.model, self.spec, self.seed, self.device = model, recipe.train, recipe.seed, device
         self.store, self.rows = store, rows
         self.per_clip = min(FRAMES_PER_CLIP, recipe.clip.frames)
-        self.order = Order(len(rows), max(1, recipe.train.batch // self.per_clip), recipe.seed)
+        self.order = Order(len(rows), ceil(recipe.train.batch / self.per_clip), recipe.seed)
 
     def start(self) -> None:
         """Set the linear skip from a sample of clips."""
@@ -37,7 +39,8 @@ class AutoencoderObjective:
         self.model.start_from_pca(self._frames(clips, seeded(self.seed, "pca")))
 
     def batch(self, step: int) -> Tensor:
-        return self._frames([self.rows[i] for i in self.order(step)], seeded(self.seed, "train", step))
+        frames = self._frames([self.rows[i] for i in self.order(step)], seeded(self.seed, "train", step))
+        return frames[: self.spec.batch]
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         frames = batch.to(self.device)
