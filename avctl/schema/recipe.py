@@ -40,6 +40,9 @@ class Recipe(Spec):
             raise ValueError(
                 f"`train`: TrainGenerator trains a JointDiT, TrainAutoencoder a FrameAutoencoder, not {kind}"
             )
+        for request in self.sample.requests if self.sample else ():
+            if request.task == "extend" and request.keep_s >= self.clip.seconds:
+                raise ValueError(f"`sample`: extend keeps {request.keep_s} s of {self.clip.seconds} s; lower `keep_s`")
         return self
 
 

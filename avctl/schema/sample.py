@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from avctl.recipe.spec import PathField, Spec
 from avctl.schema.train import Task
@@ -36,3 +36,11 @@ class Sample(Spec):
     steps: int = Field(default=50, gt=0)
     shift: float = Field(default=1.0, gt=0)  # > 1 spends more steps near the noise
     batch: int = Field(default=16, gt=0)  # clips at once
+
+    @model_validator(mode="after")
+    def _names(self) -> Sample:
+        names = [request.name for request in self.requests]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"`requests`: two of them are the set {name}; task, split or caption must differ")
+        return self

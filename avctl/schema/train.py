@@ -78,5 +78,11 @@ class TrainAutoencoder(Spec):
     save_every: int = Field(default=500, gt=0)
     max_skipped: int = Field(default=20, ge=0)
 
+    @model_validator(mode="after")
+    def _adam_only(self) -> TrainAutoencoder:
+        if self.optim.muon_lr is not None:
+            raise ValueError("`optim`: Muon trains matrices of transformer blocks; leave out `muon_lr`")
+        return self
+
 
 Train = Annotated[TrainGenerator | TrainAutoencoder, Field(discriminator="kind")]
