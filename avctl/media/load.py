@@ -2,52 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
+import av.error
 import numpy as np
+from av.container import InputContainer
 
 from avctl.errors import InputError
-from avctl.media.audio import conform, join
+from avctl.media.audio import conform, join, sound_of
 from avctl.media.decode import begin
 from avctl.media.fit import Fit
 from avctl.media.probe import MediaError, open_media
 from avctl.schema import Clip
 
+_TICK = 1e-6  # seconds; time stamps closer than this are equal
+
 
 def load_frames(path: Path, clip: Clip, count: int) -> np.ndarray:
-    """The first `count` frames (T, H, W, 3) uint8 at the clip's size and rate. InputError where there are fewer."""
-    fit: Fit | None = None
+    """The first `count` frames (T, H, W, 3) uint8 at the clip's size and rate. InputError where there are fewer.
+
+    The frame for a time is the last one that begins less than half a frame interval after it, as in `media.decode`;
+    the last frame of the file stays for one interval.
+    """
     frames: list[np.ndarray] = []
     with _opened(path, "video") as container:
         stream = container.streams.video[0]
-        first_s: float | None = None
-        for frame in container.decode(stream):
-            first_s = begin(frame) if first_s is None else first_s
-            aspect = float(stream.codec_context.sample_aspect_ratio or 1)
-            fit = fit or Fit(clip.size, aspect, frame.rotation)
-            while len(frames) < count and begin(frame) - first_s >= (len(frames) - 0.5) / clip.fps:
-                frames.append(fit(frame))
+        interval = 1 / float(stream.average_rate or clip.fps)
+        decoded = (frame for frame in container.decode(stream) if frame.pts is not None)
+        current = next(decoded, None)
+        if current is None:
+            raise InputError(f"`{path}` holds no frame that decodes")
+        first_s, fit = begin(current), Fit(clip.size, float(stream.sample_aspect_ratio or 1), current.rotation)
+        for upcoming in chain(decoded, [None]):
+            end_s = begin(upcoming) - interval / 2 if upcoming else begin(current) + interval
+            while len(frames) < count and len(frames) / clip.fps < end_s - first_s - _TICK:
+                frames.append(fit(current))
             if len(frames) == count:
                 return np.stack(frames)
+            current = upcoming or current
     raise InputError(f"`{path}` shows {len(frames)} frames at {clip.fps} a second, {count} are needed")
 
 
 def load_sound(path: Path, clip: Clip, count: int) -> np.ndarray:
     """The first `count` samples (samples, channels) float32 in the clip's format. InputError where there are fewer."""
     with _opened(path, "audio") as container:
-        sound = conform(join(list(container.decode(audio=0))), clip.sample_rate, clip.channels)
-    if len(sound.samples) < count:
-        held, needed = len(sound.samples) / clip.sample_rate, count / clip.sample_rate
-        raise InputError(f"`{path}` holds {held:.2f} s of sound, {needed} are needed")
-    return sound.samples[:count]
+        decoded = [frame for frame in container.decode(audio=0) if frame.pts is not None]
+        samples = (
+            conform(join([sound_of(frame) for frame in decoded]), clip.sample_rate, clip.channels).samples
+            if decoded
+            else np.empty((0, 1))
+        )
+    if len(samples) < count:
+        held, needed = len(samples) / clip.sample_rate, count / clip.sample_rate
+        raise InputError(f"`{path}` holds {held:.2f} s of sound, {needed:.2f} are needed")
+    return samples[:count]
 
 
-def _opened(path: Path, kind: str):
+@contextmanager
+def _opened(path: Path, kind: str) -> Iterator[InputContainer]:
+    """The file, while it is read. InputError where it is no medium, has no such track, or does not decode."""
     try:
-        container = open_media(path)
-    except MediaError as error:
+        with open_media(path) as container:
+            if not getattr(container.streams, kind):
+                raise InputError(f"`{path}` has no {kind} track")
+            yield container
+    except (MediaError, av.error.FFmpegError, ValueError) as error:
         raise InputError(f"`{path}`: {error}") from error
-    if not getattr(container.streams, kind):
-        container.close()
-        raise InputError(f"`{path}` has no {kind} track")
-    return container
