@@ -63,7 +63,7 @@ def _sets(job: Job, sample: Sample, store: Store) -> list[Set]:
         if rows := _rows(job, request, store):
             sets.append(Set(request.name, request, [row.caption if request.use_caption else "" for row in rows], rows))
     if sample.prompts:
-        prompts = [line.strip() for line in sample.prompts.read_text().splitlines() if line.strip()]
+        prompts = [line.strip() for line in sample.prompts.read_text("utf-8").splitlines() if line.strip()]
         if not prompts:
             raise InputError(f"`{sample.prompts}` holds no prompts", hint="one prompt a line")
         sets.append(Set("prompts", Request(count=len(prompts), guidance=sample.prompts_guidance), prompts, []))
