@@ -1,0 +1,81 @@
+"""Frames of random clips, as many as asked for; a codec that starts from PCA gets better than that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from avctl.codecs.frame_autoencoder import FrameAutoencoderCodec
+from avctl.schema import FrameAutoencoder, Optim, Preprocess, Recipe, TrainAutoencoder
+from avctl.store.reader import Store
+from avctl.training.autoencoder import AutoencoderObjective, psnr
+from avctl.training.optim import Optimizer
+
+
+@pytest.fixture
+def objective(
+    tiny: Recipe, tmp_path: Path, clips: Callable[[Path, Recipe], Path]
+) -> Callable[..., AutoencoderObjective]:
+    def make(batch: int = 16) -> AutoencoderObjective:
+        recipe = tiny.model_copy(
+            update={
+                "preprocess": Preprocess(),
+                "model": FrameAutoencoder(down=8, channels=3, width=16),
+                "train": TrainAutoencoder(steps=60, batch=batch, dtype="float32", latent_noise=0.0),
+            }
+        )
+        store = Store(tmp_path if (tmp_path / "index.sqlite").exists() else clips(tmp_path, recipe))
+        assert isinstance(recipe.model, FrameAutoencoder)
+        torch.manual_seed(0)
+        model = FrameAutoencoderCodec(recipe.model)
+        return AutoencoderObjective(model, recipe, store, store.clips("train"), torch.device("cpu"))
+
+    return make
+
+
+@pytest.mark.parametrize("batch", [1, 5, 8, 16, 20])
+def test_a_batch_has_as_many_frames_as_asked_for(objective: Callable[..., AutoencoderObjective], batch: int) -> None:
+    frames = objective(batch).batch(0)
+    assert frames.shape == (batch, 3, 16, 16) and frames.abs().max() <= 1
+
+
+def test_a_batch_is_a_function_of_its_step(objective: Callable[..., AutoencoderObjective]) -> None:
+    made = objective()
+    third = made.batch(3)
+    assert torch.equal(objective().batch(3), third) and not torch.equal(made.batch(4), third)
+
+
+def test_frames_of_a_clip_are_all_different(objective: Callable[..., AutoencoderObjective]) -> None:
+    frames = objective(8).batch(0)
+    assert len(torch.unique(frames.flatten(1), dim=0)) == 8
+
+
+def test_it_gets_better_than_the_best_linear_code(objective: Callable[..., AutoencoderObjective]) -> None:
+    made = objective()
+    made.start()
+    with torch.no_grad():
+        first = made.loss(made.batch(0), 0)[1]["psnr"]
+    optimizer = Optimizer(Optim(lr=3e-3, decay_from=1.0), made.model, 60)
+    for step in range(60):
+        loss, _ = made.loss(made.batch(step), step)
+        loss.backward()
+        optimizer.step(step)
+    with torch.no_grad():
+        last = made.loss(made.batch(0), 0)[1]["psnr"]
+    assert last > first + 3  # dB
+
+
+def test_noise_on_the_latents_is_that_of_the_step(objective: Callable[..., AutoencoderObjective]) -> None:
+    made = objective()
+    made.start()
+    made.spec = made.spec.model_copy(update={"latent_noise": 0.5})
+    batch = made.batch(0)
+    losses = [made.loss(batch, step)[0].item() for step in (0, 1, 0)]
+    assert losses[0] == losses[2] != losses[1]
+
+
+def test_psnr_is_relative_to_the_range_of_pixels() -> None:
+    assert psnr(torch.tensor(4.0)).item() == 0 and psnr(torch.tensor(0.04)).item() == pytest.approx(20)

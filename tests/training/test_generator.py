@@ -1,0 +1,119 @@
+"""Batches are a function of the step, captions and tasks obey their rates, and a model learns from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from avctl.data.order import Order
+from avctl.models import pretrained
+from avctl.models.latents import Latents
+from avctl.schema import Flow, Optim, Recipe, TaskMix, TrainGenerator
+from avctl.store.reader import Store
+from avctl.training.generator import Batch, GeneratorObjective
+from avctl.training.optim import Optimizer
+
+CPU = torch.device("cpu")
+
+
+def objective(tiny: Recipe, artifact: Path, **fields: Any) -> GeneratorObjective:
+    """That of `tiny` with some fields of its train section changed, at its first weights, its scale set."""
+    train = TrainGenerator(**{"steps": 6, "batch": 4, "dtype": "float32", **fields})
+    store = Store(artifact)
+    rows = store.clips("train")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = pretrained.untrained(tiny.model_copy(update={"train": train}), None).generator
+    model.scale.fit(Latents(*(torch.from_numpy(x).float() for x in store.latents(rows))))
+    return GeneratorObjective(model, tiny.model_copy(update={"train": train}), store, rows, CPU)
+
+
+def tensors(batch: Batch) -> list[torch.Tensor]:
+    return [*batch.clean, *batch.noise, batch.t, *batch.given, batch.tokens]
+
+
+def test_a_batch_is_a_function_of_its_step(tiny: Recipe, tiny_store: Path) -> None:
+    first, second = objective(tiny, tiny_store), objective(tiny, tiny_store)
+    batch = second.batch(7)
+    first.batch(3)
+    assert all(torch.equal(a, b) for a, b in zip(tensors(first.batch(7)), tensors(batch), strict=True))
+    other = first.batch(8)
+    assert not torch.equal(other.noise.video, batch.noise.video) and not torch.equal(other.t, batch.t)
+
+
+def test_a_batch_holds_the_clips_of_its_order(tiny: Recipe, tiny_store: Path) -> None:
+    made = objective(tiny, tiny_store)
+    rows = [made.rows[i] for i in Order(len(made.rows), 4, tiny.seed)(2)]
+    video, audio = made.store.latents(rows)
+    batch = made.batch(2)
+    assert torch.equal(batch.clean.video, torch.from_numpy(video).float())
+    assert torch.equal(batch.clean.audio, torch.from_numpy(audio).float())
+
+
+def test_captions_are_dropped_at_the_rates_of_the_recipe(tiny: Recipe, tiny_store: Path) -> None:
+    always = objective(tiny, tiny_store, drop_caption=1.0, drop_caption_given=1.0)
+    never = objective(tiny, tiny_store, drop_caption=0.0, drop_caption_given=0.0)
+    assert not any(always.batch(step).tokens.any() for step in range(5))
+    assert all(never.batch(step).tokens.any(dim=1).all() for step in range(5))
+    mix = TaskMix(text_to_both=1, audio_to_video=1)
+    mixed = objective(tiny, tiny_store, tasks=mix, drop_caption=0.0, drop_caption_given=1.0)
+    for batch in map(mixed.batch, range(5)):
+        assert torch.equal(batch.tokens.any(dim=1), ~batch.given.audio.any(dim=1))
+
+
+def test_masks_follow_the_mix_of_tasks(tiny: Recipe, tiny_store: Path) -> None:
+    batch = objective(tiny, tiny_store, tasks=TaskMix(text_to_both=0, image_to_video=1)).batch(0)
+    assert batch.given.video.tolist() == [[1, 1, 0, 0, 0, 0, 0, 0]] * 4  # one token of two frames
+    assert not batch.given.audio.any()
+
+
+def test_the_loss_weighs_sound_as_the_recipe_says(tiny: Recipe, tiny_store: Path) -> None:
+    for weight in (1.0, 3.0):
+        made = objective(tiny, tiny_store, flow=Flow(audio_weight=weight))
+        loss, figures = made.loss(made.batch(0), 0)
+        assert loss.item() == pytest.approx((figures["loss_video"] + weight * figures["loss_audio"]).item(), rel=1e-5)
+
+
+def test_at_first_the_loss_is_that_of_saying_nothing(tiny: Recipe, tiny_store: Path) -> None:
+    made = objective(tiny, tiny_store)
+    batch = made.batch(0)
+    _, figures = made.loss(batch, 0)
+    clean = made.model.scale(batch.clean)
+    assert figures["loss_video"].item() == pytest.approx(
+        (clean.video - batch.noise.video).square().mean().item(), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize("predict", ["velocity", "clean"])
+def test_it_learns(tiny: Recipe, tiny_store: Path, predict: str) -> None:
+    mix = TaskMix(text_to_both=1, audio_to_video=1, video_to_audio=1)
+    made = objective(tiny, tiny_store, flow=Flow(predict=predict), tasks=mix)  # pyright: ignore[reportArgumentType]
+    optimizer = Optimizer(Optim(lr=5e-3, muon_lr=0.02, decay_from=1.0), made.model, 80)
+    batch, losses = made.batch(0), []
+    for step in range(80):
+        loss, _ = made.loss(batch, step)
+        loss.backward()
+        optimizer.clip()
+        optimizer.step(step)
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 5
+
+
+@pytest.mark.gpu
+def test_a_gpu_goes_on_from_saved_state(tiny: Recipe, tiny_store: Path) -> None:
+    made = objective(tiny, tiny_store)
+    made.device = torch.device("cuda")
+    made.model.to("cuda")
+    optimizer = Optimizer(Optim(lr=1e-3, muon_lr=0.02), made.model, 6)
+    for step in range(4):
+        if step == 2:
+            saved = {name: tensor.cpu() for name, tensor in optimizer.tensors().items()}
+            optimizer = Optimizer(Optim(lr=1e-3, muon_lr=0.02), made.model, 6)
+            optimizer.load(saved)
+        loss, _ = made.loss(made.batch(step), step)
+        loss.backward()
+        optimizer.step(step)
+    assert loss.isfinite()
