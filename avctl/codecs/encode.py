@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +17,18 @@ BATCH = 16  # clips at once; fixed, because another batch size may round differe
 
 
 class Encoder:
-    """Both codecs of a recipe. Latents are float16; one thread or many, a batch gives the same bytes."""
+    """Both codecs of a recipe, on one device. Latents are float16.
 
-    def __init__(self, preprocess: Preprocess, clip: Clip, codec: Path | None):
+    On the CPU one thread encodes: the others are busy decoding, and the bytes do not depend on how many there are.
+    """
+
+    def __init__(self, preprocess: Preprocess, clip: Clip, codec: Path | None, device: torch.device | None = None):
         assert preprocess.video_codec is not None and preprocess.audio_codec is not None
         settings = (preprocess.video_codec, preprocess.audio_codec)
         self._settings = [spec.model_dump_json() for spec in settings if not isinstance(spec, Trained)]
-        self._video = build_video_codec(preprocess.video_codec, clip, codec)
-        self._audio = build_audio_codec(preprocess.audio_codec, clip)
+        self._device = device = device or torch.device("cpu")
+        self._video = build_video_codec(preprocess.video_codec, clip, codec).to(device)
+        self._audio = build_audio_codec(preprocess.audio_codec, clip).to(device)
         self.video_shape = self._video.latent_shape(clip.frames, clip.size)  # F C h w
         self.audio_shape = (self._audio.latent_frames(clip.samples), self._audio.channels)  # F C
 
@@ -32,18 +38,31 @@ class Encoder:
         digest = hashlib.sha256(f"{self._settings} {self._video} {self._audio}".encode())
         for codec in (self._video, self._audio):
             for name, tensor in [*codec.named_parameters(), *codec.named_buffers()]:
-                digest.update(name.encode() + tensor.numpy().tobytes())
+                digest.update(name.encode() + tensor.cpu().numpy().tobytes())
         return digest.hexdigest()
 
     def __call__(self, frames: np.ndarray, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """frames (n, T, H, W, 3) uint8, audio (n, samples, channels) int16 -> (n, F, C, h, w), (n, F_a, C_a)."""
         video_latents = np.empty((len(frames), *self.video_shape), np.float16)
         audio_latents = np.empty((len(audio), *self.audio_shape), np.float16)
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_thread():
             for first in range(0, len(frames), BATCH):
                 part = slice(first, first + BATCH)
-                pixels = torch.from_numpy(np.array(frames[part])).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
-                sound = torch.from_numpy(np.array(audio[part])).transpose(1, 2).float() / 32_768
-                video_latents[part] = self._video.encode(pixels).half().numpy()
-                audio_latents[part] = self._audio.encode(sound).half().numpy()
+                pixels = self._tensor(frames[part]).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+                sound = self._tensor(audio[part]).transpose(1, 2).float() / 32_768
+                video_latents[part] = self._video.encode(pixels).half().cpu().numpy()
+                audio_latents[part] = self._audio.encode(sound).half().cpu().numpy()
         return video_latents, audio_latents
+
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.array(values)).to(self._device)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

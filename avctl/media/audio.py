@@ -55,11 +55,10 @@ def join(pieces: Sequence[Sound]) -> Sound:
 
 def sound_of(frame: av.AudioFrame) -> Sound:
     """One decoded frame, which must have a time stamp."""
-    assert frame.pts is not None and frame.time_base is not None
+    assert frame.time is not None
     values = frame.to_ndarray()
     values = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
-    start_s = float(frame.pts * frame.time_base)
-    return Sound(_to_float(values), frame.sample_rate, start_s, frame.layout.name)
+    return Sound(_to_float(values), frame.sample_rate, frame.time, frame.layout.name)
 
 
 def conform(sound: Sound, rate: int, channels: int) -> Sound:

@@ -17,10 +17,10 @@ import av
 import av.error
 import numpy as np
 from av.audio.stream import AudioStream
-from av.filter import Graph
 from av.video.stream import VideoStream
 
 from avctl.media.audio import Sound, join, sound_of
+from avctl.media.deinterlace import Deinterlacer
 from avctl.media.fit import Fit
 from avctl.media.probe import MediaError, open_media, probe, tracks
 
@@ -87,7 +87,7 @@ class Media:
         self._pictures: list[av.VideoFrame] = []
         self._sounds: list[Sound] = []
         self._held_bytes = 0
-        self._deinterlacer: _Deinterlacer | None = None
+        self._deinterlacer: Deinterlacer | None = None
 
     def __enter__(self) -> Media:
         return self
@@ -185,6 +185,8 @@ class Media:
         for packet in self._container.demux(*streams):
             try:
                 frames = packet.decode()
+            except av.error.MemoryError:
+                raise  # the worker's limit
             except av.error.FFmpegError:
                 self.scanned.damaged += count_damage
                 continue
@@ -201,35 +203,8 @@ class Media:
             return (frame,)
         if self._deinterlacer is None:
             self.scanned.interlaced = True
-            self._deinterlacer = _Deinterlacer(self._video)
+            self._deinterlacer = Deinterlacer(self._video)
         return self._deinterlacer(frame)
-
-
-class _Deinterlacer:
-    """FFmpeg's `bwdif`: as many frames out as in; those not marked as interlaced pass unchanged."""
-
-    def __init__(self, stream: VideoStream):
-        self._graph = Graph()
-        source = self._graph.add_buffer(template=stream)
-        bwdif = self._graph.add("bwdif", "mode=send_frame:deint=interlaced")
-        source.link_to(bwdif)
-        bwdif.link_to(self._graph.add("buffersink"))
-        self._graph.configure()
-
-    def __call__(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
-        self._graph.vpush(frame)
-        yield from self._ready()
-
-    def rest(self) -> Iterator[av.VideoFrame]:
-        self._graph.vpush(None)
-        yield from self._ready()
-
-    def _ready(self) -> Iterator[av.VideoFrame]:
-        while True:
-            try:
-                yield self._graph.vpull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
 
 
 def _pick(frames: Iterable[av.VideoFrame], times: np.ndarray, half: float) -> Iterator[tuple[av.VideoFrame, bool]]:
@@ -247,5 +222,5 @@ def _pick(frames: Iterable[av.VideoFrame], times: np.ndarray, half: float) -> It
 
 def begin(frame: av.VideoFrame) -> float:
     """When the frame is shown, in seconds on the presentation clock."""
-    assert frame.pts is not None and frame.time_base is not None
-    return float(frame.pts * frame.time_base)
+    assert frame.time is not None
+    return frame.time

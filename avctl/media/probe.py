@@ -60,6 +60,8 @@ def open_media(path: Path) -> InputContainer:
         return av.open(f"file:{path.absolute()}", options=_OPTIONS, metadata_errors="replace")
     except av.error.InvalidDataError as error:
         raise _not_media(path) from error
+    except av.error.MemoryError:
+        raise  # the worker's limit, not the file's fault
     except av.error.FFmpegError as error:
         raise MediaError("refused", f"FFmpeg: {error.strerror}; only ordinary media containers are opened") from error
 

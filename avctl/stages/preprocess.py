@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from avctl.codecs.encode import Encoder
 from avctl.curate.assemble import AUDIO_LATENTS, VIDEO_LATENTS, Tables, Tabulator, write_arrays, write_tables
@@ -22,6 +23,7 @@ from avctl.curate.shards import PrepareShard, Shard, Workspace, group, read_ledg
 from avctl.job import InputError, Interrupted, Job, StageError
 from avctl.schema import Preprocess
 from avctl.store.layout import Layout, layout
+from avctl.training import device
 
 PRODUCTS = ("clips.zarr", "index.sqlite", "funnel.html", "funnel.json")  # in the order in which they are put in place
 
@@ -40,7 +42,9 @@ def run(job: Job) -> None:
     if not sources:
         raise InputError("the crawl holds no files", hint="look at its dead letters: `avctl ls --failed`")
     shards = group(sources, preprocess.shard_clips)
-    encoder = Encoder(preprocess, clip, job.inputs.get("codec")) if preprocess.video_codec else None
+    encoder = None
+    if preprocess.video_codec:
+        encoder = Encoder(preprocess, clip, job.inputs.get("codec"), device.prepare(job.recipe.runtime))
     plan = layout(clip, encoder.video_shape, encoder.audio_shape) if encoder else layout(clip)
     workspace = Workspace(work, clip)
     _prepare(job, preprocess, workspace, shards, encoder)
@@ -126,6 +130,15 @@ def _write(job: Job, workspace: Workspace, shards: Sequence[Shard], tables: Tabl
     for name in PRODUCTS:
         _put(new / name, job.out / name)
     job.report.log(files=counts["files"]["given"], clips=tables.num_kept, max_skew_samples=counts["max_skew_samples"])
+    _warn(job, counts)
+
+
+def _warn(job: Job, counts: dict[str, Any]) -> None:
+    assert job.recipe.preprocess is not None
+    split = job.recipe.preprocess.split
+    for name, share in (("valid", split.valid), ("test", split.test)):
+        if split.kind == "random" and share and name not in counts["splits"]:
+            job.report.warn(f'no clip fell to split `{name}`: with few sources, `preprocess.split.by` may be "clip"')
     for reason, line in counts["files"]["quarantined"].items():
         job.report.warn(f"{line['count']} files quarantined: {reason} ({', '.join(line['examples'])})")
 

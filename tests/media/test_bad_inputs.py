@@ -174,37 +174,3 @@ def test_an_odd_file_gives_clips_like_any_other(footage: Make, kind: str) -> Non
 def test_mono_is_heard_alike_on_both_sides(footage: Make) -> None:
     audio = prepared(footage(layout="mono"))[1][0].audio
     assert np.array_equal(audio[:, 0], audio[:, 1])
-
-
-def test_interlaced_pictures_lose_their_combs(tmp_path: Path) -> None:
-    path = tmp_path / "a.mp4"
-    write_interlaced(path)
-    outcome, clips = prepared(path)
-    assert outcome.reason is None
-    assert outcome.facts["interlaced"] == 1
-    frame = clips[0].frames[12].astype(int)[..., 1]
-    combs = np.abs(2 * frame[1:-1] - frame[:-2] - frame[2:]).mean()
-    assert combs < 3  # 20 and more where the two fields are woven
-
-
-def write_interlaced(path: Path) -> None:
-    """A bar that moves between the two fields of each frame, at the size of the clip."""
-    with av.open(str(path), "w") as file:
-        video = file.add_stream("libx264", rate=25, options={"flags": "+ildct+ilme", "x264-params": "tff=1"})
-        video.height, video.width, video.pix_fmt = 32, 32, "yuv420p"
-        audio = file.add_stream("aac", rate=16_000)
-        for index in range(26):
-            pixels = np.full((32, 32, 3), 16, np.uint8)
-            for line in range(32):
-                left = (2 * index + line % 2) * 3 % 24
-                pixels[line, left : left + 8] = 235
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts = index
-            file.mux(video.encode(frame))
-        noise = np.random.default_rng(0).normal(0, 0.1, (1, 16_640)).astype(np.float32)
-        sound = av.AudioFrame.from_ndarray(noise, format="fltp", layout="mono")
-        sound.sample_rate = 16_000
-        audio.codec_context.layout = "mono"
-        file.mux(audio.encode(sound))
-        file.mux(video.encode(None))
-        file.mux(audio.encode(None))
