@@ -81,10 +81,8 @@ def test_at_first_the_loss_is_that_of_saying_nothing(tiny: Recipe, tiny_store: P
     made = objective(tiny, tiny_store)
     batch = made.batch(0)
     _, figures = made.loss(batch, 0)
-    clean = made.model.scale(batch.clean)
-    assert figures["loss_video"].item() == pytest.approx(
-        (clean.video - batch.noise.video).square().mean().item(), rel=1e-4
-    )
+    velocity = made.model.scale(batch.clean).video - batch.noise.video
+    assert figures["loss_video"].item() == pytest.approx(velocity.square().mean().item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("predict", ["velocity", "clean"])
