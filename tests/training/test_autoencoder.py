@@ -14,7 +14,6 @@ from avctl.store.reader import Store
 from avctl.training.autoencoder import AutoencoderObjective, psnr
 from avctl.training.optim import Optimizer
 
-
 Make = Callable[..., AutoencoderObjective]
 
 
