@@ -167,7 +167,7 @@ def test_an_item_dead_on_arrival_is_never_claimed(frontier: SqliteFrontier) -> N
 
 def test_of_two_items_with_one_url_the_first_in_source_order_counts(frontier: SqliteFrontier) -> None:
     early, late = item(2, "same", caption="early"), item(4, "same", caption="late")
-    for order in ((early, late), (late, early)):
+    for order in ((late, early), (early, late)):
         frontier.enqueue(order)
         assert frontier.tally().open == 1
     claim = frontier.claim(1, 60)[0]
