@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,11 @@ from avctl.training.precision import autocast
 FRAMES_PER_CLIP = 8  # of a batch: neighbours differ little, and a clip is read whole
 PCA_CLIPS = 128
 LATENT_BOUND, BOUND_WEIGHT = 3.0, 1e-2  # latents beyond it are pulled back
+
+
+class Batch(NamedTuple):
+    frames: Tensor  # B 3 H W, in [-1, 1]
+    noise: Tensor  # B C h w, on the latents
 
 
 class AutoencoderObjective:
@@ -38,15 +44,20 @@ class AutoencoderObjective:
         clips = [self.rows[i] for i in Order(len(self.rows), min(PCA_CLIPS, len(self.rows)), self.seed)(0)]
         self.model.start_from_pca(self._frames(clips, seeded(self.seed, "pca")))
 
-    def batch(self, step: int) -> Tensor:
-        frames = self._frames([self.rows[i] for i in self.order(step)], seeded(self.seed, "train", step))
-        return frames[: self.spec.batch]
+    def batch(self, step: int) -> Batch:
+        generator = seeded(self.seed, "train", step)
+        frames = self._frames([self.rows[i] for i in self.order(step)], generator)[: self.spec.batch]
+        _, *cells = self.model.latent_shape(1, (frames.shape[2], frames.shape[3]))
+        return Batch(frames, torch.randn(len(frames), *cells, generator=generator))
 
-    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        frames = batch.to(self.device)
+    def split(self, batch: Batch, count: int) -> list[tuple[Batch, float]]:
+        parts = zip(batch.frames.chunk(count), batch.noise.chunk(count), strict=True)
+        return [(Batch(frames, noise), len(frames) / len(batch.frames)) for frames, noise in parts]
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        frames, noise = batch.frames.to(self.device), batch.noise.to(self.device)
         with autocast(self.spec.dtype, self.device):
             latents = self.model.encode_frames(frames).float()
-            noise = torch.randn(latents.shape, generator=seeded(self.seed, "noise", step)).to(self.device)
             rebuilt = self.model.decode_frames(latents + self.spec.latent_noise * noise).float()
         squared = mse_loss(rebuilt, frames)
         outside = relu(latents.abs() - LATENT_BOUND).square().mean()

@@ -25,6 +25,11 @@ class Batch(NamedTuple):
     given: Latents  # masks, B F each
     tokens: Tensor  # of captions, those dropped empty
 
+    def clips(self, indices: Tensor) -> Batch:
+        """Some clips of the batch."""
+        clean, noise, given = (x.map(lambda x: x[indices]) for x in (self.clean, self.noise, self.given))
+        return Batch(clean, noise, self.t[indices], given, self.tokens[indices])
+
 
 class GeneratorObjective:
     """Batches of clips as latents, each with a task and a time of its own, and the loss on them."""
@@ -49,7 +54,11 @@ class GeneratorObjective:
         t = flow.draw_times(self.spec.flow, len(rows), generator)
         return Batch(clean, noise, t, given, self.model.tokenize(captions))
 
-    def loss(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def split(self, batch: Batch, count: int) -> list[tuple[Batch, float]]:
+        parts = [indices for indices in torch.arange(len(batch.t)).tensor_split(count) if len(indices)]
+        return [(batch.clips(indices), len(indices) / len(batch.t)) for indices in parts]
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         clean, noise, given = (x.map(lambda x: x.to(self.device)) for x in (batch.clean, batch.noise, batch.given))
         clean, t, tokens = self.model.scale(clean), batch.t.to(self.device), batch.tokens.to(self.device)
         mixed = clean.map(lambda x, n, g: flow.mix(x, n, t, g), noise, given)

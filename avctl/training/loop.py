@@ -16,17 +16,23 @@ from avctl.schema import TrainAutoencoder, TrainGenerator
 from avctl.training.checkpoint import Checkpoints
 from avctl.training.ema import EMA
 from avctl.training.optim import Optimizer
+from avctl.training.threads import Threads
 
 
 class Objective(Protocol):
     """What is trained: a model, the batch of a step, and the loss on it. Both are functions of the step."""
 
     model: nn.Module
+    device: torch.device
 
     def batch(self, step: int) -> Any: ...
 
-    def loss(self, batch: Any, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and figures for the log."""
+    def split(self, batch: Any, count: int) -> list[tuple[Any, float]]:
+        """At most `count` parts of a batch, and the share of it that each is."""
+        ...
+
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss on a batch or a part of one, and figures for the log."""
         ...
 
 
@@ -41,7 +47,19 @@ def fit(
 
     Raises Interrupted after saving when asked to stop, StageError when losses stay non-finite.
     """
-    optimizer = Optimizer(spec.optim, objective.model, spec.steps)
+    with Threads.on(objective.device) as threads:
+        _fit(objective, spec, job, ema, on_step, threads)
+
+
+def _fit(
+    objective: Objective,
+    spec: TrainGenerator | TrainAutoencoder,
+    job: Job,
+    ema: EMA | None,
+    on_step: Callable[[int], None],
+    threads: Threads,
+) -> None:
+    optimizer = Optimizer(spec.optim, objective.model, spec.steps, threads)
     checkpoints = Checkpoints(job.out / "work" / "checkpoints")
     log = _Log(job, spec.steps, spec.batch)
     state = _State(objective.model, optimizer, ema, log)
@@ -54,13 +72,12 @@ def fit(
             if step > saved:
                 state.save(checkpoints, step)
             raise Interrupted
-        loss, figures = objective.loss(batch, step)
-        loss.backward()
+        figures = _differentiate(objective, batch, threads)
         norm = optimizer.clip()
         if torch.isfinite(norm):
             optimizer.step(step)
             skipped = 0
-            log.add(step, {"loss": loss.detach(), "grad_norm": norm, **figures})
+            log.add(step, {**figures, "grad_norm": norm})
         else:
             skipped = _skip(optimizer, job, step, skipped, spec.max_skipped)
             log.add(step, {"skipped": torch.ones(())})
@@ -70,6 +87,23 @@ def fit(
         if (step + 1) % spec.save_every == 0 and step + 1 < spec.steps:
             state.save(checkpoints, step + 1)
             saved = step + 1
+
+
+def _differentiate(objective: Objective, batch: Any, threads: Threads) -> dict[str, Tensor]:
+    """Put the gradients of the loss on a batch into the parameters; the loss and its figures."""
+    parameters = [p for p in objective.model.parameters() if p.requires_grad]
+
+    def part(item: tuple[Any, float]) -> tuple[tuple[Tensor | None, ...], dict[str, Tensor]]:
+        piece, share = item
+        loss, figures = objective.loss(piece)
+        gradients = torch.autograd.grad(loss * share, parameters, allow_unused=True)
+        return gradients, {name: value.detach() * share for name, value in {"loss": loss, **figures}.items()}
+
+    parts = threads.map(part, objective.split(batch, threads.count))
+    for parameter, *gradients in zip(parameters, *(gradients for gradients, _ in parts), strict=True):
+        used = [gradient for gradient in gradients if gradient is not None]
+        parameter.grad = sum(used[1:], start=used[0]) if used else None
+    return {name: torch.stack([figures[name] for _, figures in parts]).sum() for name in parts[0][1]}
 
 
 def _skip(optimizer: Optimizer, job: Job, step: int, skipped: int, most: int) -> int:

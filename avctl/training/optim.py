@@ -6,25 +6,28 @@ import torch
 from torch import Tensor, nn
 
 from avctl.schema import Optim
+from avctl.training.threads import Threads
 
 
 class Optimizer:
-    """AdamW for all parameters, or Muon for the matrices inside blocks and AdamW for the rest."""
+    """AdamW for all parameters, or Muon for the matrices inside blocks and AdamW for the rest.
 
-    def __init__(self, spec: Optim, model: nn.Module, steps: int):
-        self.spec, self.steps = spec, steps
-        named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        matrices = [name for name, p in named.items() if spec.muon_lr and _is_block_matrix(name, p)]
-        rest = [p for name, p in named.items() if name not in set(matrices)]
-        self.parameters = list(named.values())
-        self.parts: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(rest, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True)
+    Muon's matrices are dealt out to one optimizer a thread: what it does to one has nothing to do with the others.
+    """
+
+    def __init__(self, spec: Optim, model: nn.Module, steps: int, threads: Threads):
+        self.spec, self.steps, self.threads = spec, steps, threads
+        self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.parameters = list(self.named.values())
+        matrices = [p for name, p in self.named.items() if spec.muon_lr and _is_block_matrix(name, p)]
+        rest = [p for p in self.parameters if all(p is not m for m in matrices)]
+        self.parts: list[tuple[torch.optim.Optimizer, float]] = [
+            (torch.optim.AdamW(rest, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True), spec.lr)
         ]
-        self.rates = [spec.lr]
-        if spec.muon_lr and matrices:
-            muon = torch.optim.Muon([named[n] for n in matrices], lr=spec.muon_lr, weight_decay=spec.weight_decay)
-            self.parts.append(muon)
-            self.rates.append(spec.muon_lr)
+        for hand in (matrices[i :: threads.count] for i in range(threads.count)):
+            if spec.muon_lr and hand:
+                muon = torch.optim.Muon(hand, lr=spec.muon_lr, weight_decay=spec.weight_decay)
+                self.parts.append((muon, spec.muon_lr))
 
     def clip(self) -> Tensor:
         """Scale the gradients to a norm of at most `clip_norm`; the norm before that."""
@@ -33,32 +36,39 @@ class Optimizer:
     def step(self, step: int) -> None:
         """Apply the gradients at the rates of `step`, and clear them."""
         factor = rate_factor(self.spec, step, self.steps)
-        for part, rate in zip(self.parts, self.rates, strict=True):
-            for group in part.param_groups:
+
+        def advance(part: tuple[torch.optim.Optimizer, float]) -> None:
+            optimizer, rate = part
+            for group in optimizer.param_groups:
                 group["lr"] = rate * factor
-            part.step()
+            optimizer.step()
+
+        self.threads.map(advance, self.parts)
         self.clear()
 
     def clear(self) -> None:
-        for part in self.parts:
-            part.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
 
     def tensors(self) -> dict[str, Tensor]:
-        """All state, by `part.parameter.name`, for a checkpoint."""
+        """All state, by `parameter:name`, for a checkpoint."""
         return {
-            f"{i}.{j}.{name}": value
-            for i, part in enumerate(self.parts)
-            for j, p in enumerate(part.param_groups[0]["params"])
-            for name, value in part.state.get(p, {}).items()
+            f"{parameter_name}:{name}": value
+            for parameter_name, parameter in self.named.items()
+            for name, value in self._state(parameter).items()
         }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """The inverse of `tensors`."""
         for key, value in tensors.items():
-            i, j, name = key.split(".")
-            part = self.parts[int(i)]
-            parameter = part.param_groups[0]["params"][int(j)]
-            part.state[parameter][name] = value.to(parameter.device)
+            parameter_name, name = key.split(":")
+            parameter = self.named[parameter_name]
+            self._state(parameter)[name] = value.to(parameter.device)
+
+    def _state(self, parameter: Tensor) -> dict[str, Tensor]:
+        """The state that one of the parts keeps for a parameter."""
+        owner = next(part for part, _ in self.parts if any(p is parameter for p in part.param_groups[0]["params"]))
+        return owner.state[parameter]
 
 
 def rate_factor(spec: Optim, step: int, steps: int) -> float:

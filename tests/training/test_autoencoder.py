@@ -13,6 +13,7 @@ from avctl.schema import FrameAutoencoder, Optim, Preprocess, Recipe, TrainAutoe
 from avctl.store.reader import Store
 from avctl.training.autoencoder import AutoencoderObjective, psnr
 from avctl.training.optim import Optimizer
+from avctl.training.threads import Threads
 
 Make = Callable[..., AutoencoderObjective]
 
@@ -38,18 +39,19 @@ def objective(tiny: Recipe, tmp_path: Path, clips: Callable[[Path, Recipe], Path
 
 @pytest.mark.parametrize("batch", [1, 5, 8, 16, 20])
 def test_a_batch_has_as_many_frames_as_asked_for(objective: Make, batch: int) -> None:
-    frames = objective(batch).batch(0)
+    frames = objective(batch).batch(0).frames
     assert frames.shape == (batch, 3, 16, 16) and frames.abs().max() <= 1
 
 
 def test_a_batch_is_a_function_of_its_step(objective: Make) -> None:
     made = objective()
     third = made.batch(3)
-    assert torch.equal(objective().batch(3), third) and not torch.equal(made.batch(4), third)
+    assert all(torch.equal(a, b) for a, b in zip(objective().batch(3), third, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(made.batch(4), third, strict=True))
 
 
 def test_frames_of_a_clip_are_all_different(objective: Make) -> None:
-    frames = objective(8).batch(0)
+    frames = objective(8).batch(0).frames
     assert len(torch.unique(frames.flatten(1), dim=0)) == 8
 
 
@@ -57,14 +59,14 @@ def test_it_gets_better_than_the_best_linear_code(objective: Make) -> None:
     made = objective()
     made.start()
     with torch.no_grad():
-        first = made.loss(made.batch(0), 0)[1]["psnr"]
-    optimizer = Optimizer(Optim(lr=3e-3, decay_from=1.0), made.model, 60)
+        first = made.loss(made.batch(0))[1]["psnr"]
+    optimizer = Optimizer(Optim(lr=3e-3, decay_from=1.0), made.model, 60, Threads(1))
     for step in range(60):
-        loss, _ = made.loss(made.batch(step), step)
+        loss, _ = made.loss(made.batch(step))
         loss.backward()
         optimizer.step(step)
     with torch.no_grad():
-        last = made.loss(made.batch(0), 0)[1]["psnr"]
+        last = made.loss(made.batch(0))[1]["psnr"]
     assert last > first + 1.5  # dB
 
 
@@ -73,8 +75,18 @@ def test_noise_on_the_latents_is_that_of_the_step(objective: Make) -> None:
     made.start()
     made.spec = made.spec.model_copy(update={"latent_noise": 0.5})
     batch = made.batch(0)
-    losses = [made.loss(batch, step)[0].item() for step in (0, 1, 0)]
+    noises = [made.batch(step).noise for step in (0, 1, 0)]
+    losses = [made.loss(batch._replace(noise=noise))[0].item() for noise in noises]
     assert losses[0] == losses[2] != losses[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 40])
+def test_parts_of_a_batch_are_the_whole_batch(objective: Make, count: int) -> None:
+    batch = objective(16).batch(0)
+    parts = objective(16).split(batch, count)
+    assert torch.equal(torch.cat([part.frames for part, _ in parts]), batch.frames)
+    assert torch.equal(torch.cat([part.noise for part, _ in parts]), batch.noise)
+    assert [share for _, share in parts] == [len(part.frames) / 16 for part, _ in parts]
 
 
 def test_psnr_is_relative_to_the_range_of_pixels() -> None:

@@ -15,6 +15,7 @@ from avctl.schema import Flow, Optim, Recipe, TaskMix, TrainGenerator
 from avctl.store.reader import Store
 from avctl.training.generator import Batch, GeneratorObjective
 from avctl.training.optim import Optimizer
+from avctl.training.threads import Threads
 
 CPU = torch.device("cpu")
 
@@ -73,14 +74,14 @@ def test_masks_follow_the_mix_of_tasks(tiny: Recipe, tiny_store: Path) -> None:
 def test_the_loss_weighs_sound_as_the_recipe_says(tiny: Recipe, tiny_store: Path) -> None:
     for weight in (1.0, 3.0):
         made = objective(tiny, tiny_store, flow=Flow(audio_weight=weight))
-        loss, figures = made.loss(made.batch(0), 0)
+        loss, figures = made.loss(made.batch(0))
         assert loss.item() == pytest.approx((figures["loss_video"] + weight * figures["loss_audio"]).item(), rel=1e-5)
 
 
 def test_at_first_the_loss_is_that_of_saying_nothing(tiny: Recipe, tiny_store: Path) -> None:
     made = objective(tiny, tiny_store)
     batch = made.batch(0)
-    _, figures = made.loss(batch, 0)
+    _, figures = made.loss(batch)
     velocity = made.model.scale(batch.clean).video - batch.noise.video
     assert figures["loss_video"].item() == pytest.approx(velocity.square().mean().item(), rel=1e-4)
 
@@ -89,10 +90,10 @@ def test_at_first_the_loss_is_that_of_saying_nothing(tiny: Recipe, tiny_store: P
 def test_it_learns(tiny: Recipe, tiny_store: Path, predict: str) -> None:
     mix = TaskMix(text_to_both=1, audio_to_video=1, video_to_audio=1)
     made = objective(tiny, tiny_store, flow=Flow(predict=predict), tasks=mix)  # pyright: ignore[reportArgumentType]
-    optimizer = Optimizer(Optim(lr=5e-3, muon_lr=0.02, decay_from=1.0), made.model, 80)
+    optimizer = Optimizer(Optim(lr=5e-3, muon_lr=0.02, decay_from=1.0), made.model, 80, Threads(1))
     batch, losses = made.batch(0), []
     for step in range(80):
-        loss, _ = made.loss(batch, step)
+        loss, _ = made.loss(batch)
         loss.backward()
         optimizer.clip()
         optimizer.step(step)
@@ -105,13 +106,24 @@ def test_a_gpu_goes_on_from_saved_state(tiny: Recipe, tiny_store: Path) -> None:
     made = objective(tiny, tiny_store)
     made.device = torch.device("cuda")
     made.model.to("cuda")
-    optimizer = Optimizer(Optim(lr=1e-3, muon_lr=0.02), made.model, 6)
+    optimizer = Optimizer(Optim(lr=1e-3, muon_lr=0.02), made.model, 6, Threads(1))
     for step in range(4):
         if step == 2:
             saved = {name: tensor.cpu() for name, tensor in optimizer.tensors().items()}
-            optimizer = Optimizer(Optim(lr=1e-3, muon_lr=0.02), made.model, 6)
+            optimizer = Optimizer(Optim(lr=1e-3, muon_lr=0.02), made.model, 6, Threads(1))
             optimizer.load(saved)
-        loss, _ = made.loss(made.batch(step), step)
+        loss, _ = made.loss(made.batch(step))
         loss.backward()
         optimizer.step(step)
     assert loss.isfinite()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_parts_of_a_batch_are_the_whole_batch(tiny: Recipe, tiny_store: Path, count: int) -> None:
+    made = objective(tiny, tiny_store)
+    batch = made.batch(0)
+    parts = made.split(batch, count)
+    joined = [torch.cat(pieces) for pieces in zip(*(tensors(part) for part, _ in parts), strict=True)]
+    assert all(torch.equal(a, b) for a, b in zip(joined, tensors(batch), strict=True))
+    whole, _ = made.loss(batch)
+    assert sum(share * made.loss(part)[0].item() for part, share in parts) == pytest.approx(whole.item(), rel=1e-4)

@@ -27,7 +27,7 @@ class Line:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.model = nn.Linear(4, 1)
-        self.bad = bad
+        self.bad, self.device = bad, torch.device("cpu")
         self.asked: list[int] = []
 
     def batch(self, step: int) -> Tensor:
@@ -35,7 +35,10 @@ class Line:
         x = torch.randn(8, 4, generator=seeded("line", step))
         return x * float("nan") if step in self.bad else x
 
-    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def split(self, batch: Tensor, count: int) -> list[tuple[Tensor, float]]:
+        return [(part, len(part) / len(batch)) for part in batch.tensor_split(count)]
+
+    def loss(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         error = self.model(batch)[:, 0] - batch.sum(1)
         return error.square().mean(), {"largest": error.detach().abs().max()}
 

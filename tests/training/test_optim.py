@@ -8,6 +8,7 @@ import torch
 from avctl.models.pretrained import Pretrained
 from avctl.schema import Optim
 from avctl.training.optim import Optimizer, rate_factor
+from avctl.training.threads import Threads
 
 MUON = Optim(lr=1e-3, muon_lr=0.02)
 
@@ -38,7 +39,7 @@ def test_warming_up_and_falling_go_together() -> None:
 
 def test_a_step_uses_the_rate_of_that_step() -> None:
     weight = torch.nn.Linear(1, 1, bias=False)
-    optimizer = Optimizer(Optim(lr=0.1, warmup_steps=10), weight, 100)
+    optimizer = Optimizer(Optim(lr=0.1, warmup_steps=10), weight, 100, Threads(1))
     before = weight.weight.item()
     gradients(weight, 0)
     optimizer.step(4)
@@ -48,28 +49,28 @@ def test_a_step_uses_the_rate_of_that_step() -> None:
 
 def test_muon_gets_the_matrices_of_blocks_and_nothing_else(tiny_model: Pretrained) -> None:
     model = tiny_model.generator.requires_grad_(True)
-    optimizer = Optimizer(MUON, model, 10)
+    optimizer = Optimizer(MUON, model, 10, Threads(1))
     names = {id(p): name for name, p in model.named_parameters()}
-    muon = {names[id(p)] for group in optimizer.parts[1].param_groups for p in group["params"]}
+    muon = {names[id(p)] for group in optimizer.parts[1][0].param_groups for p in group["params"]}
     kinds = {"to_qkv.weight", "from_heads.weight", "to_hidden.weight", "from_hidden.weight"}
     assert {name.split(".", 5)[-1] for name in muon} == kinds
     assert all(name.startswith(("transformer.dual", "transformer.single")) for name in muon)
     assert len(muon) == 4 * (3 + 1)  # three streams in the dual block, one in the single
-    rest = {names[id(p)] for group in optimizer.parts[0].param_groups for p in group["params"]}
+    rest = {names[id(p)] for group in optimizer.parts[0][0].param_groups for p in group["params"]}
     assert muon | rest == set(names.values()) and not muon & rest
 
 
 def test_without_muon_everything_is_adams(tiny_model: Pretrained) -> None:
     model = tiny_model.generator.requires_grad_(True)
-    optimizer = Optimizer(Optim(), model, 10)
+    optimizer = Optimizer(Optim(), model, 10, Threads(1))
     assert len(optimizer.parts) == 1
-    assert len(optimizer.parts[0].param_groups[0]["params"]) == len(list(model.parameters()))
+    assert len(optimizer.parts[0][0].param_groups[0]["params"]) == len(list(model.parameters()))
 
 
 def test_what_is_frozen_is_not_touched(tiny_model: Pretrained) -> None:
     model = tiny_model.generator.requires_grad_(True)
     model.text.requires_grad_(False)
-    assert all("text" not in name for name in _trained_names(Optimizer(MUON, model, 10), model))
+    assert all("text" not in name for name in _trained_names(Optimizer(MUON, model, 10, Threads(1)), model))
 
 
 def _trained_names(optimizer: Optimizer, model: torch.nn.Module) -> set[str]:
@@ -80,14 +81,14 @@ def _trained_names(optimizer: Optimizer, model: torch.nn.Module) -> set[str]:
 @pytest.mark.parametrize("spec", [Optim(lr=1e-3, weight_decay=0.1), MUON])
 def test_going_on_from_saved_state_is_going_on(tiny_model: Pretrained, spec: Optim) -> None:
     model = tiny_model.generator.requires_grad_(True)
-    optimizer = Optimizer(spec, model, 10)
+    optimizer = Optimizer(spec, model, 10, Threads(1))
     for step in range(3):
         gradients(model, step)
         optimizer.step(step)
     weights = {name: x.clone() for name, x in model.state_dict().items()}
     state = {name: x.clone() for name, x in optimizer.tensors().items()}
     ends = []
-    for new in (optimizer, Optimizer(spec, model, 10)):
+    for new in (optimizer, Optimizer(spec, model, 10, Threads(1))):
         model.load_state_dict(weights)
         if new is not optimizer:
             new.load(state)
@@ -102,6 +103,21 @@ def test_gradients_are_clipped_to_a_norm_and_the_norm_before_is_told() -> None:
     model = torch.nn.Linear(10, 10)
     gradients(model, 0)
     before = float(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm())
-    told = Optimizer(Optim(clip_norm=0.5), model, 10).clip()
+    told = Optimizer(Optim(clip_norm=0.5), model, 10, Threads(1)).clip()
     after = float(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm())
     assert float(told) == pytest.approx(before) and after == pytest.approx(0.5, rel=1e-4)
+
+
+def test_the_number_of_threads_changes_no_weight(tiny_model: Pretrained) -> None:
+    model = tiny_model.generator.requires_grad_(True)
+    first = {name: x.clone() for name, x in model.state_dict().items()}
+    ends = []
+    for count in (1, 3):
+        model.load_state_dict(first)
+        with Threads(count) as threads:
+            optimizer = Optimizer(MUON, model, 10, threads)
+            for step in range(3):
+                gradients(model, step)
+                optimizer.step(step)
+        ends.append({name: x.clone() for name, x in model.state_dict().items()})
+    assert all(torch.allclose(x, ends[1][name], atol=1e-6) for name, x in ends[0].items())
