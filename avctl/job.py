@@ -56,7 +56,11 @@ def deaf_children() -> Iterator[None]:
     """Processes started inside do not hear Ctrl-C, TERM or USR2, not even while they start: their parent decides.
 
     A mask of signals belongs to a thread and is inherited by what it starts; this thread's own comes back at the end.
+    The resource tracker of `multiprocessing` must run before, because starting it clears the mask.
     """
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2))
     try:
         yield

@@ -83,7 +83,7 @@ def _commit(workspace: Workspace, shard: Shard, results: list[Outcome | Fault], 
     if encoder:
         latents = encoder(workspace.frames(shard, scratch=True), workspace.audio(shard, scratch=True))
         for file, values in zip((VIDEO_LATENTS, AUDIO_LATENTS), latents, strict=True):
-            values.tofile(workspace.scratch / shard.name / file)
+            (workspace.scratch / shard.name / file).write_bytes(values.tobytes())
     workspace.commit(shard, results)
 
 

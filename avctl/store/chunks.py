@@ -18,6 +18,7 @@ import google_crc32c
 import numpy as np
 
 _CRC_BYTES = 4
+_NOT_WRITTEN = 2**64 - 1  # offset and length, in the index, of a chunk that holds nothing but the fill value 0
 
 
 class DamagedStore(OSError):
@@ -50,6 +51,8 @@ class ChunkedArray:
         shard, place = divmod(chunk, self._shard // self._chunk)
         file, index = self._index(shard)
         offset, length = (int(value) for value in index[place])
+        if offset == length == _NOT_WRITTEN:
+            return np.zeros(self._chunk_bytes, np.uint8)
         if length != self._chunk_bytes + _CRC_BYTES or not _is_intact(data := os.pread(file.fileno(), length, offset)):
             raise DamagedStore(f"chunk {chunk} of `{self._folder}` is damaged")
         return np.frombuffer(data, np.uint8, self._chunk_bytes)

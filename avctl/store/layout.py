@@ -57,7 +57,7 @@ class Series:
             compressors=[Crc32cCodec()],
             filters=None,
             fill_value=0,
-            config={"write_empty_chunks": True},  # so that a chunk that is missing is known to be lost
+            config={"write_empty_chunks": True},  # so that a file that is missing is known to be lost
             attributes={"length": self.length, "slot": self.slot},
         )
 

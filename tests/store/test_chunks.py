@@ -14,7 +14,7 @@ from avctl.store.layout import Series, open_group
 
 @pytest.fixture
 def values() -> np.ndarray:
-    """Seven clips of 10 items of shape (3, 2); the third is zero, and is written like any other."""
+    """Seven clips of 10 items of shape (3, 2); the third is zero."""
     made = np.random.default_rng(0).normal(size=(84, 3, 2)).astype(np.float16)
     made[24:36] = 0
     return made
@@ -36,6 +36,14 @@ def test_any_slice_equals_zarr(folder: Path, values: np.ndarray) -> None:
             assert np.array_equal(read, np.asarray(theirs[start:stop]))
             assert np.array_equal(read, values[start:stop])
             assert read.dtype == np.float16
+
+
+def test_a_chunk_of_zeros_that_zarrs_did_not_write_is_black_and_not_damage(tmp_path: Path) -> None:
+    frames = np.ones((24, 16, 16, 3), np.uint8)
+    frames[8:16] = 0
+    array = Series("v", (16, 16, 3), "uint8", 8, 8).create(open_group(tmp_path, "w"), 3)
+    array[:] = frames
+    assert np.array_equal(ChunkedArray(tmp_path / "v").read(0, 24), frames)
 
 
 @pytest.mark.parametrize("place", [10, 100, -2, -30])
