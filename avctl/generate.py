@@ -84,7 +84,8 @@ class AVPipeline:
     """A trained generator with its codecs, on one device."""
 
     def __init__(self, model: Pretrained, dtype: Dtype = "auto"):
-        self.model, self.clip, self.dtype = model, model.config.clip, dtype
+        self.model, self.clip = model, model.config.clip
+        self.dtype: Dtype = dtype
         self.device = torch.device("cpu")
 
     @classmethod

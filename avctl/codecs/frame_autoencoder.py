@@ -39,9 +39,8 @@ class FrameAutoencoderCodec(VideoCodec):
             nn.Conv2d(spec.channels, width, 3, padding=1), nn.SiLU(), Residual(width),
             *grow, Residual(width), nn.Conv2d(width, 3 * STEM**2, 1), nn.PixelShuffle(STEM),
         )  # fmt: skip
-        for layer in (self.encoder[-1], self.decoder[-2]):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in (*self.encoder[-1].parameters(), *self.decoder[-2].parameters()):
+            nn.init.zeros_(parameter)
 
     def encode(self, frames: Tensor) -> Tensor:
         latents = self.encode_frames(frames.flatten(0, 1))
@@ -72,10 +71,8 @@ class FrameAutoencoderCodec(VideoCodec):
         spread = values**0.25
         spread = spread * (values / spread**2).mean().sqrt()
         project = (vectors / spread).T
-        self.project.weight.copy_(project[:, :, None, None])
-        self.project.bias.copy_(-project @ mean)
-        self.expand.weight.copy_((vectors * spread)[:, :, None, None])
-        self.expand.bias.copy_(mean)
+        self.project.load_state_dict({"weight": project[:, :, None, None], "bias": -project @ mean})
+        self.expand.load_state_dict({"weight": (vectors * spread)[:, :, None, None], "bias": mean})
 
 
 class Residual(nn.Module):

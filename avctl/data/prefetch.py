@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def prefetched(load: Callable[[int], T], steps: range, ahead: int = 2) -> Iterator[T]:
+def prefetched(load: Callable[[int], T], steps: range, ahead: int = 2) -> Generator[T, None, None]:
     """load(step) for every step in order, `ahead` of them begun early. An error is raised where its batch is due."""
     with ThreadPoolExecutor(max_workers=1) as thread:
         waiting: deque[Future[T]] = deque()

@@ -24,13 +24,17 @@ def guided_velocity(
     masks = given.map(lambda mask: torch.cat([mask, mask])) if is_guided else given
     prompts = torch.cat([tokens, negative]) if is_guided else tokens
 
+    def extrapolate(v: Tensor) -> Tensor:
+        wanted, unwanted = v.chunk(2)
+        return torch.lerp(unwanted, wanted, guidance)
+
     def velocity(x: Latents, t: float) -> Latents:
         both = x.map(lambda x: torch.cat([x, x])) if is_guided else x
         time = torch.full((len(both.video),), t, device=x.video.device)
         output = model(both, time, masks, prompts)
         v = output.map(lambda out, x: flow.velocity(spec, out.float(), x, time), both)
         if is_guided:
-            v = v.map(lambda v: torch.lerp(*reversed(v.chunk(2)), guidance))
+            v = v.map(extrapolate)
         return v.map(lambda v, f: v * f.view(*f.shape, *[1] * (v.ndim - 2)), free)
 
     return velocity

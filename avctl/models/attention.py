@@ -13,9 +13,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     On a CPU 16-bit inputs are widened first: there PyTorch's bfloat16 kernel takes about five times as long as the
     float32 one, forward and backward.
     """
-    heads_first = [x.transpose(1, 2) for x in (q, k, v)]
+    dtype = v.dtype
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # each B N S K
     if v.device.type != "cpu":
-        return scaled_dot_product_attention(*heads_first).transpose(1, 2)
+        return scaled_dot_product_attention(q, k, v).transpose(1, 2)
     with torch.autocast("cpu", enabled=False):
-        mixed = scaled_dot_product_attention(*(x.float() for x in heads_first))
-    return mixed.transpose(1, 2).to(v.dtype)
+        mixed = scaled_dot_product_attention(q.float(), k.float(), v.float())
+    return mixed.transpose(1, 2).to(dtype)

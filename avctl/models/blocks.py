@@ -8,7 +8,7 @@ Peebles and Xie 2023): each token is shifted, scaled and gated by the row of its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,8 @@ class JointBlock(nn.Module):
 
     def __init__(self, num_streams: int, width: int, heads: int, mlp_ratio: float):
         super().__init__()
-        self.streams = nn.ModuleList(Stream(width, heads, mlp_ratio) for _ in range(num_streams))
+        streams = nn.ModuleList(Stream(width, heads, mlp_ratio) for _ in range(num_streams))
+        self.streams = cast(Sequence[Stream], streams)
 
     def forward(self, xs: Sequence[Tensor], groups: Sequence[Groups], cos_sin: Tensor) -> list[Tensor]:
         """xs, one a stream, each (B, S_i, D); cos_sin (2, S, K/2) over the joined sequence."""

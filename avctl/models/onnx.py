@@ -79,7 +79,8 @@ def relative_error(model: Generator, path: Path) -> dict[str, float]:
         with torch.inference_mode():
             expected = flat(*inputs)
         got = session.run(list(OUTPUTS), {k: v.numpy() for k, v in zip(INPUTS, inputs, strict=True)})
-        errors[name] = float(np.max([_difference(g, e.numpy()) for g, e in zip(got, expected, strict=True)]))
+        differences = [_difference(np.asarray(g), e.numpy()) for g, e in zip(got, expected, strict=True)]
+        errors[name] = float(np.max(differences))
     return errors
 
 
