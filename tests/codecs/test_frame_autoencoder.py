@@ -69,7 +69,8 @@ def test_the_convolutions_start_silent_but_learn() -> None:
     latents = codec.encode_frames(frames)
     assert not codec.decoder(latents).any()
     (codec.decode_frames(latents) - frames).square().mean().backward()
-    assert all(layer.weight.grad.any() for layer in (codec.encoder[-1], codec.decoder[-2]))
+    for layer in (codec.encoder[-1], codec.decoder[-2]):
+        assert all(parameter.grad is not None and parameter.grad.any() for parameter in layer.parameters())
 
 
 @torch.no_grad()

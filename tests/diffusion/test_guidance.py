@@ -31,9 +31,9 @@ def at(tiny_model: Pretrained, x: Latents) -> Callable[..., Latents]:
 
     def velocity(prompt: str, negative: str, guidance: float, given: Latents | None = None) -> Latents:
         given = given or x.map(lambda x: torch.zeros(x.shape[:2]))
-        tokens = [model.tokenize([text] * 2) for text in (prompt, negative)]
+        tokens, unwanted = (model.tokenize([text] * 2) for text in (prompt, negative))
         with torch.inference_mode():
-            return guided_velocity(model, SPEC, given, *tokens, guidance)(x, 0.3)
+            return guided_velocity(model, SPEC, given, tokens, unwanted, guidance)(x, 0.3)
 
     return velocity
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_too_little_sound_is_refused_with_both_lengths(film: Path) -> None:
 
 
 @pytest.mark.parametrize("load", [load_frames, load_sound])
-def test_what_is_no_film_is_refused_by_name(tmp_path: Path, film: Path, load: type[load_frames]) -> None:
+def test_what_is_no_film_is_refused_by_name(tmp_path: Path, film: Path, load: Callable[..., np.ndarray]) -> None:
     (tmp_path / "text.mp4").write_text("not a film")
     (tmp_path / "empty.mp4").write_bytes(b"")
     (tmp_path / "cut.mp4").write_bytes(film.read_bytes()[:600])

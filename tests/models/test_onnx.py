@@ -42,7 +42,7 @@ def test_batch_and_lengths_are_dynamic(model: Generator, path: Path) -> None:
 
 
 def test_one_changed_weight_is_seen(model: Generator, path: Path) -> None:
-    weight = model.transformer.single[0].streams[0].to_qkv.weight
+    weight = model.transformer.get_parameter("single.0.streams.0.to_qkv.weight")
     weight[3, 5] += 0.05
     assert min(relative_error(model, path).values()) > 1e-5
 

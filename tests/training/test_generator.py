@@ -115,7 +115,7 @@ def test_a_gpu_goes_on_from_saved_state(tiny: Recipe, tiny_store: Path) -> None:
         loss, _ = made.loss(made.batch(step))
         loss.backward()
         optimizer.step(step)
-    assert loss.isfinite()
+        assert loss.isfinite()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])

@@ -63,7 +63,7 @@ def rows(*jobs: Job) -> dict[int, dict[str, Any]]:
     return {row["step"]: {name: value for name, value in row.items() if name != "items_per_s"} for row in found}
 
 
-def weights(objective: Line, ema: EMA) -> list[Tensor]:
+def weights(objective: Line, ema: EMA[nn.Linear]) -> list[Tensor]:
     return [*objective.model.state_dict().values(), *ema.model.state_dict().values()]
 
 
@@ -93,22 +93,15 @@ def test_rows_are_means_of_the_steps_between_them(line: Callable[..., Job]) -> N
 def test_a_stopped_run_saves_and_goes_on_to_the_same_end(
     line: Callable[..., Job], stops: tuple[int, ...], log_every: int
 ) -> None:
-    jobs = []
-    for stop in (*stops, None):
-        objective, job = Line(), replace(line("out", log_every), stop=Event())
-        jobs.append(job)
-        ema = EMA(objective.model, 0.9)
-
-        def on_step(step: int, job: Job = job, stop: int | None = stop) -> None:
-            if step == stop:
-                job.stop.set()
-
-        if stop is None:
-            fit(objective, spec(), job, ema, on_step)
-            assert objective.asked[0] == stops[-1]
-        else:
-            with pytest.raises(Interrupted):
-                fit(objective, spec(), job, ema, on_step)
+    jobs = [replace(line("out", log_every), stop=Event()) for _ in range(len(stops) + 1)]
+    for job, stop in zip(jobs, stops, strict=False):
+        objective = Line()
+        with pytest.raises(Interrupted):
+            fit(objective, spec(), job, EMA(objective.model, 0.9), lambda step: step == stop and job.stop.set())  # noqa: B023
+    objective = Line()
+    ema = EMA(objective.model, 0.9)
+    fit(objective, spec(), jobs[-1], ema)
+    assert objective.asked[0] == stops[-1]
     expected, told = undisturbed(line, log_every)
     assert all(torch.equal(a, b) for a, b in zip(weights(objective, ema), expected, strict=True))
     assert rows(*jobs) == told

@@ -78,6 +78,17 @@ def _trained_names(optimizer: Optimizer, model: torch.nn.Module) -> set[str]:
     return {name for name, p in model.named_parameters() if id(p) in ids}
 
 
+def test_saved_state_fits_any_number_of_threads(tiny_model: Pretrained) -> None:
+    model = tiny_model.generator.requires_grad_(True)
+    optimizer = Optimizer(MUON, model, 10, Threads(1))
+    gradients(model, 0)
+    optimizer.step(0)
+    with Threads(3) as threads:
+        other = Optimizer(MUON, model, 10, threads)
+        other.load(optimizer.tensors())
+        assert all(torch.equal(x, other.tensors()[name]) for name, x in optimizer.tensors().items())
+
+
 @pytest.mark.parametrize("spec", [Optim(lr=1e-3, weight_decay=0.1), MUON])
 def test_going_on_from_saved_state_is_going_on(tiny_model: Pretrained, spec: Optim) -> None:
     model = tiny_model.generator.requires_grad_(True)
