@@ -150,7 +150,7 @@ def job(tmp_path: Path) -> Callable[..., Job]:
 @pytest.fixture(scope="session")
 def tiny() -> Recipe:
     """A generator that trains in seconds: a second of 8 frames of 16x16 pixels, and 8 kHz stereo."""
-    words = WordEncoder(vocabulary=64, max_tokens=6)
+    words = WordEncoder(vocabulary=256, max_tokens=6)
     return Recipe(
         name="tiny",
         clip=Clip(seconds=1.0, size=(16, 16), fps=8, sample_rate=8_000),

@@ -57,6 +57,7 @@ def test_the_negative_prompt_matters_exactly_where_there_is_guidance(at: Callabl
 
 def test_guidance_extrapolates_from_the_negative_prompt(at: Callable[..., Latents]) -> None:
     positive, negative = at("red", "", 1.0), at("blue", "", 1.0)
+    assert not close(positive, negative)
     expected = negative.map(lambda n, p: n + 3 * (p - n), positive)
     assert close(at("red", "blue", 3.0), expected)
     assert close(at("red", "blue", 0.0), negative)
