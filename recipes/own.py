@@ -6,6 +6,8 @@ A text file beside a video (`dog.txt` beside `dog.mp4`) is its caption; without 
 sound alone. The steps are few, so that a first look takes minutes: raise `train.steps` for more than that.
 """
 
+from pathlib import Path
+
 from avctl.recipe import replace
 from avctl.schema import (
     Clip,
@@ -50,7 +52,7 @@ recipe = replace(
     tiny,
     name="own",
     clip=clip,
-    crawl=Crawl(sources=(Directory(path="videos"),)),
+    crawl=Crawl(sources=(Directory(path=Path("videos")),)),
     preprocess=replace(clips, video_codec=Trained(recipe=codec), audio_codec=LogMel(hop=320, window=1_024, mels=48)),
     train=replace(
         tiny.train,

@@ -27,17 +27,18 @@ from avctl.schema import (
     Synthetic,
     TaskMix,
     TrainAutoencoder,
-    TrainGenerator,
     Trained,
+    TrainGenerator,
+    WordEncoder,
 )
 
 clip = Clip(seconds=2.0, size=(32, 32), fps=16, sample_rate=16_000, channels=2)
-world = Synthetic(count=4_300, unseen=6)
+world = Synthetic(count=3_700, unseen=6)
 
 codec = Recipe(
     name="tiny-codec",
     clip=clip,
-    crawl=Crawl(sources=(Synthetic(count=600, first=1_000_000),), allow_private=("127.0.0.1",), host_interval_s=0.0),
+    crawl=Crawl(sources=(Synthetic(count=400, first=1_000_000),), allow_private=("127.0.0.1",), host_interval_s=0.0),
     preprocess=Preprocess(split=Split(kind="train")),
     model=FrameAutoencoder(down=8, channels=12, width=96),
     train=TrainAutoencoder(steps=500, batch=128),
@@ -52,24 +53,33 @@ recipe = Recipe(
         video_codec=Trained(recipe=codec),
         audio_codec=LogMel(hop=320, window=1_024, mels=48),
     ),
-    model=JointDiT(width=160, num_dual=1, num_single=5, heads=5, video_patch=(2, 4, 4), audio_patch=4),
+    model=JointDiT(
+        width=160,
+        num_dual=1,
+        num_single=5,
+        heads=5,
+        video_patch=(2, 4, 4),  # two frames a token
+        audio_patch=4,  # 80 ms a token
+        text=WordEncoder(max_tokens=14),
+    ),
     train=TrainGenerator(
-        steps=1_400,
-        batch=32,
-        tasks=TaskMix(text_to_both=2, audio_to_video=1, video_to_audio=1),
+        steps=1_500,
+        batch=24,
+        tasks=TaskMix(text_to_both=0.44, audio_to_video=0.25, video_to_audio=0.31),
         flow=Flow(predict="clean", mean=-0.8, audio_weight=2.0),
         optim=Optim(lr=1.5e-3, muon_lr=0.02, weight_decay=0.01, warmup_steps=40, clip_norm=5.0),
         ema=0.99,
+        drop_caption_given=0.9,
     ),
     sample=Sample(
         requests=(
-            Request(task="text_to_both", count=128, guidance=3.0),
+            Request(task="text_to_both", count=128, guidance=2.0),
             Request(task="audio_to_video", count=128, use_caption=False),
             Request(task="video_to_audio", count=128, use_caption=False),
-            Request(task="text_to_both", split="unseen", count=64, guidance=3.0),
+            Request(task="text_to_both", split="unseen", count=64, guidance=2.0),
         ),
         steps=25,
-        shift=2.0,
+        shift=4.0,
         batch=32,
     ),
     eval=Eval(),

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -90,10 +89,9 @@ def test_the_main_command_of_the_readme_ends_with_report_clips_and_model(place: 
     assert len(list(place.glob(ends["clips"]))) > 100
     assert (place / ends["model"] / "config.json").exists() and (place / ends["model"] / "model.onnx").exists()
 
-    start = time.monotonic()
     again = typed(place, command)
     assert again.returncode == 0 and again.stdout == done.stdout
-    assert time.monotonic() - start < 5, "what is done is not done again"
+    assert again.stderr.count("is done") >= 9  # three stages of the codec, six of the recipe
 
     for block in SHELL:
         if "avctl export" in block:

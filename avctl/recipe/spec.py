@@ -56,7 +56,7 @@ class Spec(BaseModel):
     __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]  # plain data needs no call
 
 
-def replace(base: S, /, **changes: Any) -> S:
+def replace(base: S | None, /, **changes: Any) -> S:
     """A copy of `base` with some fields changed, checked again: how one recipe derives from another."""
     if not isinstance(base, Spec):
         raise RecipeError(f"`replace` takes a section, got {base!r}", _caller(), "replace(base, field=value)")

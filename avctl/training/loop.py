@@ -22,8 +22,11 @@ from avctl.training.threads import Threads
 class Objective(Protocol):
     """What is trained: a model, the batch of a step, and the loss on it. Both are functions of the step."""
 
-    model: nn.Module
-    device: torch.device
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def device(self) -> torch.device: ...
 
     def batch(self, step: int) -> Any: ...
 

@@ -17,6 +17,12 @@ from avctl.job import MachineError, StageError
 BUDGET = Budget(seconds=1.0, memory_mb=300)
 
 
+@pytest.fixture(autouse=True)
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spawned workers find this module by its name, however pytest was started."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
+
+
 def digest(shard: list[str], done: list[str | Fault]) -> Iterator[str]:
     """An item is what it does; a good one comes back in capitals."""
     for item in shard[len(done) :]:

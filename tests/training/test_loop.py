@@ -63,6 +63,11 @@ def rows(*jobs: Job) -> dict[int, dict[str, Any]]:
     return {row["step"]: {name: value for name, value in row.items() if name != "items_per_s"} for row in found}
 
 
+def stopping(job: Job, at: int) -> Callable[[int], None]:
+    """Asks the job to stop after a step."""
+    return lambda step: job.stop.set() if step == at else None
+
+
 def weights(objective: Line, ema: EMA[nn.Linear]) -> list[Tensor]:
     return [*objective.model.state_dict().values(), *ema.model.state_dict().values()]
 
@@ -97,7 +102,7 @@ def test_a_stopped_run_saves_and_goes_on_to_the_same_end(
     for job, stop in zip(jobs, stops, strict=False):
         objective = Line()
         with pytest.raises(Interrupted):
-            fit(objective, spec(), job, EMA(objective.model, 0.9), lambda step: step == stop and job.stop.set())  # noqa: B023
+            fit(objective, spec(), job, EMA(objective.model, 0.9), stopping(job, stop))
     objective = Line()
     ema = EMA(objective.model, 0.9)
     fit(objective, spec(), jobs[-1], ema)
