@@ -74,6 +74,17 @@ def test_training_twice_gives_equal_bytes_and_another_seed_others(training: Call
     assert (first.out / WEIGHTS).read_bytes() != (other.out / WEIGHTS).read_bytes()
 
 
+def test_two_threads_train_the_same_model_every_time(training: Callable[..., Job]) -> None:
+    weights = []
+    for job in (training("a"), training("b")):
+        runtime = job.recipe.runtime.model_copy(update={"threads": 2})
+        recipe = job.recipe.model_copy(update={"runtime": runtime})
+        train.run(Job(recipe, job.inputs, job.out, job.report, job.stop))
+        weights.append((job.out / WEIGHTS).read_bytes())
+    assert weights[0] == weights[1]
+    torch.set_num_threads(1)
+
+
 @pytest.mark.parametrize("stop_after", [1, 3, 4])
 def test_a_stopped_run_goes_on_to_the_same_bytes(training: Callable[..., Job], stop_after: int) -> None:
     undisturbed, job = training("undisturbed"), training()
