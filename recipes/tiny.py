@@ -41,7 +41,7 @@ codec = Recipe(
     crawl=Crawl(sources=(Synthetic(count=400, first=1_000_000),), allow_private=("127.0.0.1",), host_interval_s=0.0),
     preprocess=Preprocess(split=Split(kind="train")),
     model=FrameAutoencoder(down=8, channels=12, width=96),
-    train=TrainAutoencoder(steps=500, batch=128),
+    train=TrainAutoencoder(steps=350, batch=128),
 )
 
 recipe = Recipe(
@@ -63,7 +63,7 @@ recipe = Recipe(
         text=WordEncoder(max_tokens=14),
     ),
     train=TrainGenerator(
-        steps=1_500,
+        steps=1_300,
         batch=24,
         tasks=TaskMix(text_to_both=0.44, audio_to_video=0.25, video_to_audio=0.31),
         flow=Flow(predict="clean", mean=-0.8, audio_weight=2.0),

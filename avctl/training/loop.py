@@ -104,9 +104,19 @@ def _differentiate(objective: Objective, batch: Any, threads: Threads) -> dict[s
 
     parts = threads.map(part, objective.split(batch, threads.count))
     for parameter, *gradients in zip(parameters, *(gradients for gradients, _ in parts), strict=True):
-        used = [gradient for gradient in gradients if gradient is not None]
-        parameter.grad = sum(used[1:], start=used[0]) if used else None
+        parameter.grad = _sum_like(parameter, [gradient for gradient in gradients if gradient is not None])
     return {name: torch.stack([figures[name] for _, figures in parts]).sum() for name in parts[0][1]}
+
+
+def _sum_like(parameter: Tensor, gradients: list[Tensor]) -> Tensor | None:
+    """The sum, in memory as the parameter is: fused optimizers read both by address, and what `autograd.grad` gives may
+    be transposed or channels-last."""
+    if not gradients:
+        return None
+    total = torch.empty_like(parameter).copy_(gradients[0])
+    for gradient in gradients[1:]:
+        total += gradient
+    return total
 
 
 def _skip(optimizer: Optimizer, job: Job, step: int, skipped: int, most: int) -> int:

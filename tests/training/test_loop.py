@@ -179,3 +179,29 @@ def test_a_failing_batch_ends_the_run_with_its_own_error(line: Callable[..., Job
 
     with pytest.raises(OSError, match="the store is gone"):
         fit(Broken(), spec(), line())
+
+
+def test_gradients_lie_in_memory_as_their_weights_do(line: Callable[..., Job]) -> None:
+    class Picture(Line):
+        """A convolution of channels-last pictures: its gradient comes channels-last, its weight is not."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                self.model = nn.Conv2d(4, 6, 3)
+
+        def batch(self, step: int) -> Tensor:
+            return torch.randn(8, 4, 5, 5, generator=seeded("picture", step))
+
+        def loss(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            return self.model(batch.contiguous(memory_format=torch.channels_last)).square().mean(), {}
+
+    trained, expected = Picture(), Picture()
+    fit(trained, spec(steps=1, optim=Optim(lr=0.1)), line())
+    loss, _ = expected.loss(expected.batch(0))
+    loss.backward()
+    nn.utils.clip_grad_norm_(expected.model.parameters(), Optim().clip_norm)
+    torch.optim.AdamW(expected.model.parameters(), lr=0.1, betas=Optim().betas, weight_decay=0.0).step()
+    for a, b in zip(trained.model.parameters(), expected.model.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
