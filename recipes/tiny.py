@@ -1,4 +1,4 @@
-"""The whole pipeline on a laptop CPU, in under ten minutes. Start reading here.
+"""The whole pipeline on a laptop CPU, in about ten minutes. Start reading here.
 
     avctl run   recipes/tiny.py
     avctl plan  recipes/tiny.py
