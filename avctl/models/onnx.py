@@ -63,6 +63,7 @@ def export_onnx(model: Generator, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
+    program.model.graph.metadata_props.clear()  # ranges of the symbols, in the order of a set
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # stack traces: most of the file, and paths of this machine
     program.save(str(path))
