@@ -27,6 +27,10 @@ class Reporter(Protocol):
         """One row of `log.jsonl`: plain numbers and text."""
         ...
 
+    def rewind(self, step: int) -> None:
+        """Take back the rows of `log.jsonl` for steps after `step`: training goes on from there."""
+        ...
+
     def note(self, text: str) -> None:
         """One sentence for the reader."""
         ...

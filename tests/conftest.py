@@ -129,6 +129,9 @@ class Recorder:
         self.rows.append(metrics)
         self.on_row(metrics)
 
+    def rewind(self, step: int) -> None:
+        self.rows = [row for row in self.rows if row.get("step", 0) <= step]
+
     def note(self, text: str) -> None:
         self.said.append(text)
 

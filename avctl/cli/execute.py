@@ -23,6 +23,7 @@ from avctl.pipeline import Step, stage_of
 
 Run = Callable[[Job], None]
 HAVE_DEAD_LETTERS = ("crawl", "preprocess")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # on the disk, in a quota
 
 
 def stage_run(name: str) -> Run:
@@ -162,11 +163,11 @@ def _meant(stage: str, error: BaseException, folder: Path) -> Failure:
     return StageError(f"{stage} failed: {last}", f"traceback in `{folder / 'error.txt'}`; the same command goes on")
 
 
-def _disk_full(error: BaseException, folder: Path) -> StageError | None:
+def _disk_full(error: BaseException, folder: Path) -> MachineError | None:
     """The clean error for a full disk (or quota), wherever in the chain of causes it stands."""
     cause: BaseException | None = error
     while cause is not None:
-        is_full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        is_full = isinstance(cause, OSError) and cause.errno in _NO_SPACE
         if is_full or (isinstance(cause, sqlite3.Error) and "disk is full" in str(cause)):
             disk = folder.absolute()
             while not disk.is_mount():
@@ -174,6 +175,6 @@ def _disk_full(error: BaseException, folder: Path) -> StageError | None:
             free = shutil.disk_usage(disk).free / 1e9
             where = getattr(cause, "filename", None) or folder
             message = f"no space left on the disk of `{disk}` ({free:.1f} GB free) while writing `{where}`"
-            return StageError(message, "free some space and run the same command again: it goes on from here")
+            return MachineError(message, "free some space and run the same command again: it goes on from here")
         cause = cause.__cause__ or cause.__context__
     return None

@@ -57,6 +57,13 @@ class StageReport:
             self._write(metrics)
             self._view.log(metrics)
 
+    def rewind(self, step: int) -> None:
+        with self._lock:
+            rows = self._path.read_text().splitlines(keepends=True)
+            self._file.truncate(0)  # opened to append: what follows is written at the new end
+            self._file.writelines(row for row in rows if json.loads(row).get("step", 0) <= step)
+            self._file.flush()
+
     def note(self, text: str) -> None:
         with self._lock:
             self._write({"note": text})

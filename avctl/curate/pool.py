@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from threading import Event, Thread
 from typing import Any, Generic, TypeVar
 
-from avctl.job import MachineError, StageError, deaf_children
+from avctl.job import MachineError, deaf_children
 
 S = TypeVar("S", bound=Sequence[Any])
 R = TypeVar("R")
@@ -61,7 +61,7 @@ class Pool(Generic[S, R]):
     def run(self, shards: Iterable[S]) -> Generator[tuple[S, list[R | Fault]] | None, None, None]:
         """Each shard with its results, in the order in which they finish; None every half second while there is none.
 
-        Closing the iterator kills the workers. StageError where the disk is full, MachineError where no worker starts.
+        Closing the iterator kills the workers. OSError where the disk is full, MachineError where no worker starts.
         """
         finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         stop = Event()
@@ -138,7 +138,7 @@ class _Worker(Generic[S, R]):
             case "ready":
                 self._is_ready = True
             case "full":
-                raise StageError(f"cannot write: {value}", hint="free some space and run the same command again")
+                raise OSError(value, os.strerror(value))
             case "result":
                 self.done.append(value)
         return len(self.done) == len(self.shard)
@@ -198,7 +198,7 @@ def _work_through(connection: Connection, work: Work[Any, Any], budget: Budget, 
         except Exception as error:
             signal.setitimer(signal.ITIMER_REAL, 0)
             if isinstance(error, OSError) and error.errno in _FULL_DISK:
-                connection.send(("full", error.strerror))
+                connection.send(("full", error.errno))
                 raise EOFError from error
             done.append(Fault("error", f"{type(error).__name__}: {error}"))
             connection.send(("result", done[-1]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from avctl.recipe.spec import Spec
 
@@ -32,17 +32,23 @@ class MDCT(Spec):
     """Modified discrete cosine transform with companding: exactly invertible, critically sampled."""
 
     kind: Literal["mdct"] = "mdct"
-    hop: int = 320  # samples a latent frame
+    hop: int = Field(default=320, gt=0)  # samples a latent frame
 
 
 class LogMel(Spec):
-    """Log-mel magnitudes of mid and side; waveforms come back by Griffin-Lim on the mid phase."""
+    """Log-mel magnitudes, of stereo as mean and balance; waveforms come back by Griffin-Lim."""
 
     kind: Literal["log_mel"] = "log_mel"
-    hop: int = 320  # samples a latent frame
-    window: int = 1_024
-    mels: int = 48
-    floor: float = 0.01  # magnitude below which differences are not told apart
+    hop: int = Field(default=320, gt=0)  # samples a latent frame
+    window: int = Field(default=1_024, gt=0)
+    mels: int = Field(default=48, gt=0)
+    floor: float = Field(default=0.01, gt=0)  # magnitude below which differences are not told apart
+
+    @model_validator(mode="after")
+    def _windows_overlap(self) -> LogMel:
+        if 2 * self.hop > self.window:
+            raise ValueError(f"`hop`: {self.hop} is more than half of window={self.window}; windows would not overlap")
+        return self
 
 
 VideoCodec = Annotated[Haar | Trained, Field(discriminator="kind")]

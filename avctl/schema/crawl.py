@@ -47,6 +47,12 @@ class Synthetic(Spec):
     sample_rate: int = Field(default=16_000, gt=0)
     unseen: int = Field(default=0, ge=0, le=27)  # (colour, shape, family) triples kept for the split `unseen`
 
+    @model_validator(mode="after")
+    def _can_be_encoded(self) -> Synthetic:
+        if any(side % 2 or side < 8 for side in self.size):
+            raise ValueError(f"`size`: {self.size} pixels; H.264 needs an even height and width, of 8 or more")
+        return self
+
 
 Source = Annotated[Directory | Manifest | Web | Synthetic, Field(discriminator="kind")]
 

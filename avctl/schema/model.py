@@ -59,5 +59,13 @@ class FrameAutoencoder(Spec):
     channels: int = Field(default=12, gt=0)  # C
     width: int = Field(default=96, gt=0)
 
+    @model_validator(mode="after")
+    def _compresses(self) -> FrameAutoencoder:
+        if self.channels > 3 * self.down**2:
+            raise ValueError(
+                f"`channels`: {self.channels} is more than the {3 * self.down**2} values of a cell's pixels"
+            )
+        return self
+
 
 Model = Annotated[JointDiT | FrameAutoencoder, Field(discriminator="kind")]

@@ -7,13 +7,10 @@ goes when the ledger is written, so that a folder with a ledger and no frontier 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import shutil
-import sqlite3
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from avctl.crawl.client import Client
@@ -26,10 +23,8 @@ from avctl.crawl.sources import expected
 from avctl.crawl.sources.synthetic import SCHEME
 from avctl.crawl.sqlite_frontier import SqliteFrontier
 from avctl.crawl.worker import Worker
-from avctl.job import Job, MachineError, StageError
+from avctl.job import Job, StageError
 from avctl.schema import Crawl
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def run(job: Job) -> None:
@@ -38,9 +33,8 @@ def run(job: Job) -> None:
     assert section is not None, "the pipeline runs only stages that the recipe describes"
     queue = work / "frontier.sqlite"
     if job.retry or queue.exists() or not ledger.exists():
-        with _disk_errors(job.out):
-            work.mkdir(parents=True, exist_ok=True)
-            _crawl(job, section, queue, ledger)
+        work.mkdir(parents=True, exist_ok=True)
+        _crawl(job, section, queue, ledger)
     queue.unlink(missing_ok=True)  # first, because with a queue the work goes on
     shutil.rmtree(work, ignore_errors=True)
 
@@ -128,21 +122,3 @@ def _hint(reasons: Counter[str]) -> str:
 
 def _listed(reasons: Counter[str]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-
-
-@contextmanager
-def _disk_errors(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        raise _full(out) from error
-    except sqlite3.OperationalError as error:
-        if "full" not in str(error):
-            raise
-        raise _full(out) from error
-
-
-def _full(out: Path) -> MachineError:
-    return MachineError(f"no space is left for `{out}`", "free some, then run the same command: it goes on from here")

@@ -67,6 +67,7 @@ def _fit(
     log = _Log(job, spec.steps, spec.batch)
     state = _State(objective.model, optimizer, ema, log)
     first = state.restore(checkpoints)
+    job.report.rewind(first)
     skipped, saved = 0, first
     for step, batch in zip(
         range(first, spec.steps), prefetched(objective.batch, range(first, spec.steps)), strict=False

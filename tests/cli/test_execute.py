@@ -85,7 +85,7 @@ def test_each_way_to_fail_has_its_exit_code(finish: Finish, body: str, code: int
 def test_a_full_disk_is_named_and_the_command_can_go_on(finish: Finish):
     full = "def crawl(job):\n  (job.out / 'data').symlink_to('/dev/full')\n  (job.out / 'data').write_text('x')"
     code, _, err = finish(full)
-    assert code == 1 and "error: no space left on the disk of" in err and "hint: free some space" in err
+    assert code == 6 and "error: no space left on the disk of" in err and "hint: free some space" in err
     only("crawl/*.partial/data").unlink()
     assert finish()[0] == 0
 
@@ -95,7 +95,7 @@ def test_a_full_database_is_a_full_disk_too(finish: Finish):
         "import sqlite3\ndef crawl(job): raise RuntimeError from sqlite3.OperationalError('database or disk is full')"
     )
     code, _, err = finish(full)
-    assert code == 1 and "error: no space left" in err
+    assert code == 6 and "error: no space left" in err
 
 
 def test_another_writer_is_respected(finish: Finish):

@@ -28,6 +28,18 @@ def test_a_row_that_a_kill_cut_short_is_dropped(tmp_path: Path):
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
 
 
+def test_rows_of_steps_that_are_done_again_are_taken_back(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    with StageReport(path, PlainView(0)) as report:
+        report.note("first")
+        for step in (10, 20, 30):
+            report.log(step=step)
+        report.rewind(20)
+        report.log(step=30, again=True)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row.get("step") for row in rows] == [None, 10, 20, 30] and rows[-1]["again"]
+
+
 def test_the_view_follows_the_terminal_and_the_options():
     assert isinstance(view_for(as_json=True, verbosity=0), JsonView)
     assert isinstance(view_for(as_json=False, verbosity=0), PlainView)  # pytest is no terminal

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from avctl.curate.pool import Budget, Fault, Pool
-from avctl.job import MachineError, StageError
+from avctl.job import MachineError
 
 BUDGET = Budget(seconds=1.0, memory_mb=300)
 
@@ -95,7 +95,7 @@ def test_signals_meant_for_the_parent_do_not_end_a_worker() -> None:
 
 
 def test_a_full_disk_fails_the_stage_and_blames_no_item() -> None:
-    with pytest.raises(StageError, match="No space left"):
+    with pytest.raises(OSError, match="No space left"):
         outcomes([["a", "full", "b"]])
 
 

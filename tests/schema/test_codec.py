@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from avctl.recipe import load
 from avctl.schema import MDCT, Haar, LogMel, Preprocess, Recipe, Trained
 
@@ -13,6 +15,18 @@ def test_codecs_are_told_apart_in_plain_data():
     for codec in (MDCT(), LogMel(hop=160)):
         section = Preprocess(video_codec=Haar(), audio_codec=codec)
         assert Preprocess.model_validate_json(section.model_dump_json()) == section
+
+
+@pytest.mark.parametrize(
+    ("build", "field"),
+    [
+        (lambda: LogMel(hop=600, window=1_024), "LogMel.hop"),
+        (lambda: LogMel(floor=0.0), "LogMel.floor"),
+        (lambda: MDCT(hop=0), "MDCT.hop"),
+    ],
+)
+def test_a_codec_that_loses_what_it_should_keep_is_refused(refusal: Refusal, build: Callable[[], object], field: str):
+    assert refusal(build).startswith(f"`{field}`")
 
 
 def test_a_trained_codec_holds_a_recipe(recipe_file: Path, refusal: Refusal):

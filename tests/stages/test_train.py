@@ -110,7 +110,7 @@ from avctl.stages import train
 class Lines:
     def log(self, **row): print(json.dumps(row), flush=True)
     def progress(self, *of, **figures): pass
-    note = warn = progress
+    rewind = note = warn = progress
 
 recipe, preprocess, out = sys.argv[1:]
 train.run(Job(Recipe.model_validate_json(recipe), {"preprocess": Path(preprocess)}, Path(out), Lines(), Event()))

@@ -21,7 +21,7 @@ COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta")
 FREQUENCIES_HZ = tuple(261.626 * 2 ** (5 * fourth / 12) for fourth in range(6))
 SHAPES = ("disc", "square", "triangle")
 FAMILIES = ("bounce", "strike", "blink")
-SIZES = {"small": 0.14, "large": 0.18}  # radius
+SIZES = {"small": 0.16, "large": 0.2}  # radius
 MATERIALS = ("wood", "metal")
 PLACES = {"left": -1, "centre": 0, "right": 1}
 SPEEDS = ("fast", "medium", "slow")  # thirds of the range of periods
@@ -29,7 +29,7 @@ BACKGROUNDS = ("slate", "plum", "moss", "ash")
 
 FLOOR = 0.86
 HALF_HEIGHT = {"disc": 1.0, "square": 0.9, "triangle": 1.0}  # of a shape, in radii
-GRAVITY = 6.0  # frame heights / s^2: the highest hop (0.87 s) still shows half of the object
+GRAVITY = 5.0  # frame heights / s^2: the highest hop (0.87 s) still shows nearly all of the object
 SHORTEST_HOP_S = 0.3  # a bouncing object loses no more height below this
 LIT = 0.4  # share of a period for which a blinking object is lit
 PERIODS_S = {"bounce": (0.5, 0.8), "strike": (0.4, 0.8), "blink": (0.4, 0.8)}
@@ -168,14 +168,15 @@ def _beats(seconds: float, period: float, first: float, loss: float, family: str
 
 
 def _drift(family: str, side: int, to_wall: bool, share: float) -> float:
-    """Speed to the right. Half of the objects that bounce beside a wall go for it; `share` is in [-1, 1]."""
+    """Speed to the right. Half of the objects that bounce beside a wall go for it, at a speed that shows; the others
+    keep away from it. `share` is in [-1, 1]."""
     match family:
         case "strike":
             return 0.0
         case "bounce" if side and to_wall:
             return side * (0.2 + 0.05 * share)
         case _:
-            return 0.08 * share
+            return 0.08 * (-side * abs(share) if side else share)
 
 
 def _walls(x: float, drift: float, low: float, high: float, seconds: float) -> np.ndarray:
