@@ -39,12 +39,16 @@ class WordText(nn.Module):
         )
 
     def tokenize(self, captions: Sequence[str]) -> Tensor:
-        """captions -> tokens (B, L); words beyond L are refused nowhere and read nowhere: choose `max_tokens`."""
+        """captions -> tokens (B, L); words beyond L are not read (see `is_too_long`)."""
         tokens = torch.full((len(captions), self.max_tokens), PAD)
         for row, caption in zip(tokens, captions, strict=True):
-            words = re.findall(r"\w+", caption.lower())[: self.max_tokens]
+            words = _words(caption)[: self.max_tokens]
             row[: len(words)] = torch.tensor([1 + zlib.crc32(w.encode()) % (self.vocabulary - 1) for w in words])
         return tokens
+
+    def is_too_long(self, caption: str) -> bool:
+        """Whether the end of the caption is not read."""
+        return len(_words(caption)) > self.max_tokens
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """tokens (B, L) -> states (B, L, D), pooled (B, D)."""
@@ -79,11 +83,19 @@ class SentenceText(nn.Module):
                 row[: hidden.last_hidden_state.shape[1]] = hidden.last_hidden_state[0]
         return states
 
+    def is_too_long(self, caption: str) -> bool:
+        """Whether the end of the caption is not read."""
+        return len(_load_sentence_model(self.folder)[0](caption)["input_ids"]) > self.max_tokens
+
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """frozen states (B, L, W) -> states (B, L, D), pooled (B, D)."""
         real = tokens.abs().amax(-1, keepdim=True).gt(0).to(tokens.dtype)  # B L 1
         mean = (tokens * real).sum(1) / real.sum(1).clamp(min=1)
         return normalize(self.project(tokens + (1 - real) * self.empty)), self.pool(mean)
+
+
+def _words(caption: str) -> list[str]:
+    return re.findall(r"\w+", caption.lower())
 
 
 def sentence_model_folder(path: Path | None) -> Path:

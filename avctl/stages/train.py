@@ -49,6 +49,7 @@ def _train_generator(job: Job, store: Store, rows: list[ClipRow], device: torch.
     recipe = job.recipe
     assert isinstance(recipe.train, TrainGenerator)
     model = pretrained.untrained(recipe, job.inputs.get("codec"))
+    _warn_of_long_captions(job, model, rows)
     sample = store.latents(rows[:SCALE_CLIPS])
     model.generator.scale.fit(Latents(*(torch.from_numpy(array).float() for array in sample)))
     model.generator.to(device)
@@ -57,6 +58,15 @@ def _train_generator(job: Job, store: Store, rows: list[ClipRow], device: torch.
     objective = GeneratorObjective(model.generator, recipe, store, rows, device)
     fit(objective, recipe.train, job, ema, _preview(job, averaged, store, device))
     pretrained.save(averaged, job.out)
+
+
+def _warn_of_long_captions(job: Job, model: Pretrained, rows: list[ClipRow]) -> None:
+    text = model.generator.text
+    if count := sum(text.is_too_long(row.caption) for row in rows):
+        job.report.warn(
+            f"{count:,} of {len(rows):,} captions are longer than the {text.max_tokens} tokens that are read: "
+            "raise `model.text.max_tokens`"
+        )
 
 
 def _train_autoencoder(job: Job, store: Store, rows: list[ClipRow], device: torch.device) -> None:

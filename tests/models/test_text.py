@@ -41,6 +41,7 @@ def test_no_word_is_taken_for_padding() -> None:
 def test_words_beyond_the_last_token_are_left_out() -> None:
     tokens = words().tokenize(["one two three four five six", "one two three four five six seven"])
     assert torch.equal(tokens[0], tokens[1])
+    assert words().is_too_long("one two three four five six seven") and not words().is_too_long("one two three, 4 5 6")
 
 
 @torch.no_grad()
@@ -97,6 +98,9 @@ def test_a_caption_does_not_depend_on_its_batch(folder: Path) -> None:
 
 def test_long_captions_are_cut_to_the_tokens_there_are(folder: Path) -> None:
     assert sentence(folder, 4).tokenize(["a red ball a red ball"]).abs().amax(-1).gt(0).all()
+    assert sentence(folder, 4).is_too_long("a red ball a red ball") and not sentence(folder, 9).is_too_long(
+        "a red ball"
+    )
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 from avctl.codecs import build_video_codec
 from avctl.job import InputError, Interrupted, Job
 from avctl.models import pretrained
-from avctl.schema import FrameAutoencoder, Preprocess, Recipe, TrainAutoencoder, Trained
+from avctl.schema import FrameAutoencoder, JointDiT, Preprocess, Recipe, TrainAutoencoder, Trained, WordEncoder
 from avctl.stages import train
 
 WEIGHTS = "model.safetensors"
@@ -62,6 +63,15 @@ def test_the_artifact_holds_the_averaged_model_and_nothing_of_the_work(training:
     assert model.generator.scale.video_std.min() > 0 and not torch.equal(
         model.generator.scale.audio_mean, torch.zeros(16)
     )
+
+
+def test_captions_that_are_not_read_to_their_end_are_counted(training: Callable[..., Job]) -> None:
+    job = training(steps=1)
+    assert isinstance(job.recipe.model, JointDiT)
+    text = WordEncoder(vocabulary=256, max_tokens=2)
+    short = job.recipe.model_copy(update={"model": job.recipe.model.model_copy(update={"text": text})})
+    train.run(replace(job, recipe=short))
+    assert any("9 of 9 captions are longer than the 2 tokens" in said for said in job.report.said)  # pyright: ignore
 
 
 def test_training_twice_gives_equal_bytes_and_another_seed_others(training: Callable[..., Job]) -> None:
