@@ -138,7 +138,7 @@ class _Worker(Generic[S, R]):
             case "ready":
                 self._is_ready = True
             case "full":
-                raise OSError(value, os.strerror(value))
+                raise OSError(errno.ENOSPC, str(value))
             case "result":
                 self.done.append(value)
         return len(self.done) == len(self.shard)
@@ -198,7 +198,7 @@ def _work_through(connection: Connection, work: Work[Any, Any], budget: Budget, 
         except Exception as error:
             signal.setitimer(signal.ITIMER_REAL, 0)
             if isinstance(error, OSError) and error.errno in _FULL_DISK:
-                connection.send(("full", error.errno))
+                connection.send(("full", error.strerror))
                 raise EOFError from error
             done.append(Fault("error", f"{type(error).__name__}: {error}"))
             connection.send(("result", done[-1]))
