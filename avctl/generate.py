@@ -1,7 +1,7 @@
 """The Python face of a trained model: prompts, sound or pictures in, a clip with both out.
 
 pipe = AVPipeline.from_pretrained("runs/export/tiny-0123456789ab")
-pipe("a small metal blue triangle is hit with a mallet", seed=42).save("out.mp4")
+pipe("a small metal blue triangle is struck quickly", seed=42).save("out.mp4")
 """
 
 from __future__ import annotations

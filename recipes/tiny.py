@@ -33,12 +33,12 @@ from avctl.schema import (
 )
 
 clip = Clip(seconds=2.0, size=(32, 32), fps=16, sample_rate=16_000, channels=2)
-world = Synthetic(count=3_700, unseen=6)
+world = Synthetic(count=3_000, unseen=6)
 
 codec = Recipe(
     name="tiny-codec",
     clip=clip,
-    crawl=Crawl(sources=(Synthetic(count=400, first=1_000_000),), allow_private=("127.0.0.1",), host_interval_s=0.0),
+    crawl=Crawl(sources=(Synthetic(count=300, first=1_000_000),), allow_private=("127.0.0.1",), host_interval_s=0.0),
     preprocess=Preprocess(split=Split(kind="train")),
     model=FrameAutoencoder(down=8, channels=12, width=96),
     train=TrainAutoencoder(steps=350, batch=128),
@@ -49,25 +49,25 @@ recipe = Recipe(
     clip=clip,
     crawl=Crawl(sources=(world,), allow_private=("127.0.0.1",), host_interval_s=0.0),
     preprocess=Preprocess(
-        split=Split(valid=0.01, test=0.05),
+        split=Split(valid=0.01, test=0.06),
         video_codec=Trained(recipe=codec),
         audio_codec=LogMel(hop=320, window=1_024, mels=48),
     ),
     model=JointDiT(
         width=160,
         num_dual=1,
-        num_single=5,
+        num_single=3,
         heads=5,
         video_patch=(2, 4, 4),  # two frames a token
         audio_patch=4,  # 80 ms a token
-        text=WordEncoder(max_tokens=14),
+        text=WordEncoder(max_tokens=11),
     ),
     train=TrainGenerator(
-        steps=1_300,
+        steps=1_700,
         batch=24,
         tasks=TaskMix(text_to_both=0.44, audio_to_video=0.25, video_to_audio=0.31),
         flow=Flow(predict="clean", mean=-0.8, audio_weight=2.0),
-        optim=Optim(lr=1.5e-3, muon_lr=0.02, weight_decay=0.01, warmup_steps=40, clip_norm=5.0),
+        optim=Optim(lr=1.5e-3, muon_lr=0.02, weight_decay=0.01, warmup_steps=40, decay_from=0.2, clip_norm=5.0),
         ema=0.99,
         drop_caption_given=0.9,
     ),

@@ -84,10 +84,10 @@ def _section(job: Job, each: Set, reality: Reality, spec: Eval) -> Section:
     for done, row in enumerate(each.rows, 1):
         if job.stop.is_set():
             raise Interrupted
-        example = _example(each, row, reality)
-        watched.append(example.watched)
-        if len(examples) < spec.examples and not example.watched.is_failed:
-            examples.append(example)
+        footage, seen_and_heard = _watch(each.folder / row["file"], row, reality)
+        watched.append(seen_and_heard)
+        if footage and len(examples) < spec.examples:
+            examples.append(_example(each.folder / row["file"], row, reality, footage, seen_and_heard))
         job.report.progress(each.folder.name, done, len(each.rows))
     reader = WORLD_READER if any(row["truth"] for row in each.rows) else PLAIN_READER
     record = _record(job, spec, reader, each.task)
@@ -112,17 +112,20 @@ def _record(job: Job, spec: Eval, reader: str, task: str) -> Record:
     )
 
 
-def _example(each: Set, row: dict[str, Any], reality: Reality) -> Example:
-    """One generated clip, watched; one that cannot be decoded has no frames and counts as wrong."""
-    file, clip = each.folder / row["file"], reality.clip
-    real_row = reality.rows.get(row["clip_id"])
+def _watch(file: Path, row: dict[str, Any], reality: Reality) -> tuple[Footage | None, Watched]:
+    """One generated clip; one that cannot be decoded has no frames and counts as wrong."""
+    clip = reality.clip
     try:
         footage = Footage(load_frames(file, clip, clip.frames), load_sound(file, clip, clip.samples))
     except InputError:
-        return Example(file, row["prompt"], None, unwatchable(clip.seconds, row["truth"]))
-    watched = watch(footage, clip.fps, clip.sample_rate, row["truth"])
-    real = (reality.read(real_row), reality.watch(real_row)) if real_row else None
-    return Example(file, row["prompt"], footage, watched, real)
+        return None, unwatchable(clip.seconds, row["truth"])
+    return footage, watch(footage, clip.fps, clip.sample_rate, row["truth"])
+
+
+def _example(file: Path, row: dict[str, Any], reality: Reality, footage: Footage, watched: Watched) -> Example:
+    """A clip for the report, beside the real one if there is one."""
+    real = reality.rows.get(row["clip_id"])
+    return Example(file, row["prompt"], footage, watched, (reality.read(real), reality.watch(real)) if real else None)
 
 
 def _about(each: Set) -> str:

@@ -1,4 +1,4 @@
-"""An English sentence that names what a scene shows: at most 14 words, a few ways of saying it."""
+"""An English sentence that names what a scene shows: at most 11 words, a few ways of saying it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from avctl.media.synthetic.world import World
 
 _MATERIAL = {"wood": "wooden", "metal": "metal"}
 _HAPPENS = {
-    "bounce": ("bounces on the floor", "is bouncing"),
-    "strike": ("is struck by a mallet", "is hit with a mallet"),
-    "blink": ("blinks with a tone", "is blinking"),
+    "bounce": ("bounces", "is bouncing"),
+    "strike": ("is struck", "is hit"),
+    "blink": ("blinks", "is blinking"),
 }
 _SPEED = {"slow": "slowly", "medium": "steadily", "fast": "quickly"}
 _PLACE = {"left": "on the left", "centre": "in the centre", "right": "on the right"}

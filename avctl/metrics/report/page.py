@@ -20,7 +20,7 @@ class Example:
 
     file: Path
     prompt: str
-    clip: Footage | None  # None: it cannot be decoded
+    clip: Footage
     watched: Watched
     real: tuple[Footage, Watched] | None = None
 
@@ -144,7 +144,7 @@ def _example(example: Example) -> str:
     real = ""
     if example.real:
         real = f"<figcaption>the held-out clip</figcaption>{_timeline(*example.real)}"
-    made = _timeline(example.clip, example.watched) if example.clip else ""
+    made = _timeline(example.clip, example.watched)
     caption = escape(example.prompt) or "<i>no caption</i>"
     return (
         f'<article><video controls loop playsinline preload="metadata" src="data:video/mp4;base64,{video}"></video>'
