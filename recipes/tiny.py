@@ -33,7 +33,7 @@ from avctl.schema import (
 )
 
 clip = Clip(seconds=2.0, size=(32, 32), fps=16, sample_rate=16_000, channels=2)
-world = Synthetic(count=3_000, unseen=6)
+world = Synthetic(count=2_500, unseen=6)
 
 codec = Recipe(
     name="tiny-codec",
@@ -49,25 +49,25 @@ recipe = Recipe(
     clip=clip,
     crawl=Crawl(sources=(world,), allow_private=("127.0.0.1",), host_interval_s=0.0),
     preprocess=Preprocess(
-        split=Split(valid=0.01, test=0.06),
+        split=Split(valid=0.01, test=0.07),
         video_codec=Trained(recipe=codec),
         audio_codec=LogMel(hop=320, window=1_024, mels=48),
     ),
     model=JointDiT(
         width=160,
         num_dual=1,
-        num_single=3,
+        num_single=2,
         heads=5,
         video_patch=(2, 4, 4),  # two frames a token
         audio_patch=4,  # 80 ms a token
         text=WordEncoder(max_tokens=11),
     ),
     train=TrainGenerator(
-        steps=1_700,
+        steps=2_200,
         batch=24,
-        tasks=TaskMix(text_to_both=0.44, audio_to_video=0.25, video_to_audio=0.31),
+        tasks=TaskMix(text_to_both=0.4, audio_to_video=0.22, video_to_audio=0.38),
         flow=Flow(predict="clean", mean=-0.8, audio_weight=2.0),
-        optim=Optim(lr=1.5e-3, muon_lr=0.02, weight_decay=0.01, warmup_steps=40, decay_from=0.2, clip_norm=5.0),
+        optim=Optim(lr=1e-3, muon_lr=0.015, weight_decay=0.01, warmup_steps=40, decay_from=0.2, clip_norm=5.0),
         ema=0.99,
         drop_caption_given=0.9,
     ),
@@ -78,7 +78,7 @@ recipe = Recipe(
             Request(task="video_to_audio", count=128, use_caption=False),
             Request(task="text_to_both", split="unseen", count=64, guidance=2.0),
         ),
-        steps=25,
+        steps=16,
         shift=4.0,
         batch=32,
     ),
