@@ -6,7 +6,7 @@ from recipes.tiny import codec as tiny_codec
 from recipes.tiny import recipe as tiny
 
 clip = Clip(seconds=2.0, size=(64, 64), fps=16, sample_rate=24_000, channels=2)
-world = Synthetic(count=4_300, unseen=6, size=(128, 128), sample_rate=24_000)
+world = Synthetic(count=3_500, unseen=6, size=(128, 128), sample_rate=24_000)
 
 codec = replace(
     tiny_codec,
@@ -26,7 +26,7 @@ recipe = replace(
         video_codec=Trained(recipe=codec),
         audio_codec=LogMel(hop=480, window=1_536, mels=64),
     ),
-    model=replace(tiny.model, width=192, num_dual=2, num_single=6, heads=6),
+    model=replace(tiny.model, width=192, num_dual=1, num_single=4, heads=6),
     train=replace(tiny.train, steps=2_600, sample_every=650),
-    sample=replace(tiny.sample, steps=50),
+    sample=replace(tiny.sample, steps=25),
 )

@@ -63,7 +63,7 @@ recipe = Recipe(
         text=WordEncoder(max_tokens=11),
     ),
     train=TrainGenerator(
-        steps=2_200,
+        steps=2_300,
         batch=24,
         tasks=TaskMix(text_to_both=0.4, audio_to_video=0.22, video_to_audio=0.38),
         flow=Flow(predict="clean", mean=-0.8, audio_weight=2.0),
@@ -73,13 +73,13 @@ recipe = Recipe(
     ),
     sample=Sample(
         requests=(
-            Request(task="text_to_both", count=128, guidance=2.0),
+            Request(task="text_to_both", count=128, guidance=2.5),
             Request(task="audio_to_video", count=128, use_caption=False),
             Request(task="video_to_audio", count=128, use_caption=False),
-            Request(task="text_to_both", split="unseen", count=64, guidance=2.0),
+            Request(task="text_to_both", split="unseen", count=64, guidance=2.5),
         ),
         steps=16,
-        shift=4.0,
+        shift=3.0,
         batch=32,
     ),
     eval=Eval(),
