@@ -40,8 +40,10 @@ codec = Recipe(
     clip=clip,
     crawl=Crawl(sources=(Synthetic(count=300, first=1_000_000),), allow_private=("127.0.0.1",), host_interval_s=0.0),
     preprocess=Preprocess(split=Split(kind="train")),
-    model=FrameAutoencoder(down=8, channels=12, width=96),
-    train=TrainAutoencoder(steps=350, batch=128),
+    model=FrameAutoencoder(down=8, channels=12, width=64),
+    train=TrainAutoencoder(
+        steps=1_000, batch=64, optim=Optim(lr=4e-3, betas=(0.9, 0.98), warmup_steps=20, decay_from=0.3)
+    ),
 )
 
 recipe = Recipe(
@@ -73,13 +75,13 @@ recipe = Recipe(
     ),
     sample=Sample(
         requests=(
-            Request(task="text_to_both", count=128, guidance=2.5),
+            Request(task="text_to_both", count=128, guidance=3.0),
             Request(task="audio_to_video", count=128, use_caption=False),
             Request(task="video_to_audio", count=128, use_caption=False),
-            Request(task="text_to_both", split="unseen", count=64, guidance=2.5),
+            Request(task="text_to_both", split="unseen", count=64, guidance=3.0),
         ),
         steps=16,
-        shift=3.0,
+        shift=2.0,
         batch=32,
     ),
     eval=Eval(),
