@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from avctl.data.seed import seeded
-from avctl.diffusion import solvers
+from avctl.diffusion import flow, solvers
 from avctl.diffusion.guidance import guided_velocity
 from avctl.diffusion.solvers import SOLVERS, Solver
 from avctl.diffusion.tasks import TASKS, given_frames
@@ -155,7 +155,8 @@ class AVPipeline:
         given = Latents(*(mask.expand(len(prompts), -1).to(self.device) for mask in masks))
         noise = self._noise(generators)
         clean = model.scale(self._encode(known, noise))
-        start = clean.map(lambda c, n, g: torch.where(g.view(*g.shape, *[1] * (c.ndim - 2)) > 0, c, n), noise, given)
+        first = torch.zeros(len(prompts), device=self.device)
+        start = clean.map(lambda c, n, g: flow.mix(c, n, first, g), noise, given)
         tokens, negative = (
             model.tokenize(texts).to(self.device) for texts in (prompts, [settings.negative_prompt] * len(prompts))
         )

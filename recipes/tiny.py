@@ -38,7 +38,7 @@ world = Synthetic(count=2_500, unseen=6)
 codec = Recipe(
     name="tiny-codec",
     clip=clip,
-    crawl=Crawl(sources=(Synthetic(count=300, first=1_000_000),), allow_private=("127.0.0.1",), host_interval_s=0.0),
+    crawl=Crawl(sources=(Synthetic(count=300, first=1_000_000),), allow_private=("127.0.0.1",)),
     preprocess=Preprocess(split=Split(kind="train")),
     model=FrameAutoencoder(down=8, channels=12, width=64),
     train=TrainAutoencoder(
@@ -49,7 +49,7 @@ codec = Recipe(
 recipe = Recipe(
     name="tiny",
     clip=clip,
-    crawl=Crawl(sources=(world,), allow_private=("127.0.0.1",), host_interval_s=0.0),
+    crawl=Crawl(sources=(world,), allow_private=("127.0.0.1",)),
     preprocess=Preprocess(
         split=Split(valid=0.01, test=0.07),
         video_codec=Trained(recipe=codec),

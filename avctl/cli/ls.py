@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from avctl.artifact import Store
 
+WATCH_S = 2.0  # from one look to the next
+
 
 @click.command()
 @click.argument("artifact", required=False)
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--failed", is_flag=True, help="Unfinished artifacts; of one ARTIFACT, its dead letters.")
 @click.option("--verify", is_flag=True, help="Read every file and compare checksums.")
 @click.option("--source", metavar="URL|HOST", help="The files that came from there, and all that was made from them.")
+@click.option("--watch", is_flag=True, help="Again every two seconds, until Ctrl-C.")
 @json_option
 def ls(
     artifact: str | None,
@@ -33,6 +36,7 @@ def ls(
     failed: bool,
     verify: bool,
     source: str | None,
+    watch: bool,
     as_json: bool,
 ) -> None:
     """List the artifacts of the store, or one ARTIFACT (a path, a folder's name or a fingerprint)."""
@@ -43,16 +47,27 @@ def ls(
         raise click.UsageError("`--lineage`, `--failed`, `--verify` and `--source` exclude each other")
     if lineage and artifact:
         raise click.UsageError("`--lineage ARTIFACT` already names an artifact")
+    if watch and (verify or as_json):
+        raise click.UsageError("`--watch` shows a table: it goes with neither `--verify` nor `--json`")
     place = Store(store)
-    folders = [chain.artifact(place, artifact)] if artifact else list(place.folders())
-    if lineage:
-        rows = _lineage(place, chain.artifact(place, lineage))
-    elif source:
-        rows = _from_source(place, folders, source)
-    elif failed:
-        rows = _dead_letters(folders[0]) if artifact else _unfinished(place, folders)
-    else:
-        rows = [_row(place, folder) for folder in folders]
+
+    def named() -> list[Path]:
+        return [chain.artifact(place, artifact)] if artifact else list(place.folders())
+
+    def look() -> list[Row]:
+        if lineage:
+            return _lineage(place, chain.artifact(place, lineage))
+        if source:
+            return _from_source(place, named(), source)
+        if failed:
+            return _dead_letters(named()[0]) if artifact else _unfinished(place, named())
+        return [_row(place, folder) for folder in named()]
+
+    while watch:
+        click.clear()  # a terminal
+        print_table(look(), "nothing")
+        time.sleep(WATCH_S)
+    rows, folders = look(), named()
     problems = _problems(folders) if verify else []
     if as_json:
         click.echo(json.dumps({"rows": rows, "problems": problems} if verify else {"rows": rows}, default=str))

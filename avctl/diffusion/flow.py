@@ -19,8 +19,8 @@ def draw_times(flow: Flow, count: int, generator: torch.Generator) -> Tensor:
 
 def mix(clean: Tensor, noise: Tensor, t: Tensor, given: Tensor) -> Tensor:
     """x_t, shape of clean (B, F, ...): t (B,), and clean wherever given (B, F) is 1."""
-    time = _over(t[:, None].expand_as(given), clean)
-    return torch.where(_over(given, clean) > 0, clean, torch.lerp(noise, clean, time))
+    time = over(t[:, None].expand_as(given), clean)
+    return torch.where(over(given, clean) > 0, clean, torch.lerp(noise, clean, time))
 
 
 def velocity(flow: Flow, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def velocity(flow: Flow, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
     if flow.predict == "velocity":
         return output
     remaining = (1 - t).clamp(min=1e-3)
-    return (output - x) / remaining.view(-1, *[1] * (x.ndim - 1))
+    return (output - x) / over(remaining, x)
 
 
 def loss(flow: Flow, output: Latents, clean: Latents, noise: Latents, t: Tensor, given: Latents) -> Latents:
@@ -42,7 +42,7 @@ def loss(flow: Flow, output: Latents, clean: Latents, noise: Latents, t: Tensor,
             error = (output.float() - (clean - noise)).square()
         else:
             weight = (1 - t).pow(-2).clamp(max=flow.max_weight)
-            error = (output.float() - clean).square() * weight.view(-1, *[1] * (clean.ndim - 1))
+            error = (output.float() - clean).square() * over(weight, clean)
         free = 1 - given
         per_frame = error.flatten(2).mean(2)  # B F
         return (per_frame * free).sum(1) / free.sum(1).clamp(min=1)
@@ -50,6 +50,6 @@ def loss(flow: Flow, output: Latents, clean: Latents, noise: Latents, t: Tensor,
     return output.map(one, clean, noise, given)
 
 
-def _over(per_frame: Tensor, like: Tensor) -> Tensor:
-    """(B, F) with axes added to broadcast over like (B, F, ...)."""
-    return per_frame.view(*per_frame.shape, *[1] * (like.ndim - 2))
+def over(values: Tensor, like: Tensor) -> Tensor:
+    """(B,) or (B, F) with axes added to broadcast over like (B, F, ...)."""
+    return values.view(*values.shape, *[1] * (like.ndim - values.ndim))

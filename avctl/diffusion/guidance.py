@@ -35,6 +35,6 @@ def guided_velocity(
         v = output.map(lambda out, x: flow.velocity(spec, out.float(), x, time), both)
         if is_guided:
             v = v.map(extrapolate)
-        return v.map(lambda v, f: v * f.view(*f.shape, *[1] * (v.ndim - 2)), free)
+        return v.map(lambda v, f: v * flow.over(f, v), free)
 
     return velocity

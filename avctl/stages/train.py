@@ -27,7 +27,7 @@ from avctl.training.generator import GeneratorObjective
 from avctl.training.loop import fit
 
 SCALE_CLIPS = 1_000  # from which the scale of the latents is taken
-PREVIEWS = 4  # clips rendered during training
+PREVIEWS, PREVIEW = 4, Settings(steps=25, guidance=3.0)  # clips rendered during training, and how
 
 
 def run(job: Job) -> None:
@@ -95,7 +95,7 @@ def _preview(job: Job, model: Pretrained, store: Store, device: torch.device) ->
         folder = job.out / "samples" / f"step-{step:08d}"
         folder.mkdir(parents=True, exist_ok=True)
         generators = [seeded(job.recipe.seed, "preview", i) for i in range(len(prompts))]
-        made = pipe.generate(prompts, generators, Settings(steps=25, guidance=3.0))
+        made = pipe.generate(prompts, generators, PREVIEW)
         for i, output in enumerate(made):
             output.save(folder / f"{i:05d}.mp4")
         (folder / "prompts.json").write_text(json.dumps(prompts, indent=1, ensure_ascii=False) + "\n")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,3 +104,16 @@ def test_the_ledger_is_not_touched(avctl: Avctl, made: list[str]):
     rows(avctl, "--source", "example.org")
     assert (Path(made[0]) / "ledger.sqlite").read_bytes() == before
     assert sqlite3.connect(Path(made[0]) / "ledger.sqlite").execute("SELECT count(*) FROM files").fetchone() == (1,)
+
+
+def test_watching_shows_what_has_come_since(avctl: Avctl, here: Path, finish: Finish):
+    command = [sys.executable, "-m", "avctl", "ls", "--watch"]
+    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "nothing\n"
+        finish("def crawl(job): (job.out / 'data').write_text('x')")
+        table = next(line for line in process.stdout if line != "nothing\n")
+        assert table.split()[:3] == ["stage", "artifact", "state"]
+        assert process.stdout.readline().split()[0] == "crawl"
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    assert avctl("ls", "--watch", "--json").returncode == 2
