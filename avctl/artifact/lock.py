@@ -15,6 +15,7 @@ from pathlib import Path
 from avctl.errors import LockedError
 
 _held: set[Path] = set()  # record locks do not exclude their own process
+_PATIENCE, _PAUSE_S = 10, 0.02  # attempts: someone who only looks holds the lock for an instant
 
 
 class Lock:
@@ -40,6 +41,7 @@ class Lock:
 
 
 def _acquire(path: Path, what: str) -> int:
+    attempts = _PATIENCE
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -47,7 +49,11 @@ def _acquire(path: Path, what: str) -> int:
         except OSError as error:
             owner = os.pread(file, 4096, 0).decode(errors="replace")
             os.close(file)
-            raise LockedError(f"{what} is being written by {_name(owner)}", "wait for it, or stop it") from error
+            attempts -= 1
+            if attempts == 0:
+                raise LockedError(f"{what} is being written by {_name(owner)}", "wait for it, or stop it") from error
+            time.sleep(_PAUSE_S)
+            continue
         if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
             return file
         os.close(file)  # its last owner removed it between our two calls
@@ -61,7 +67,7 @@ def _name(owner: str) -> str:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock now. Takes no lock that could be in anyone's way."""
+    """Whether a process holds the lock now. Looking takes a shared lock for an instant, which writers wait out."""
     if path.absolute() in _held:
         return True
     try:

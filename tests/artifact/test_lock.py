@@ -76,3 +76,19 @@ def test_looking_at_a_lock_does_not_break_it(path: Path):
         assert is_locked(path)
     process.communicate("")
     assert not is_locked(path)
+
+
+LOOK = """
+import fcntl, os, sys, time
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.lockf(file, fcntl.LOCK_SH)
+print("looking", flush=True)
+time.sleep(0.03)
+"""
+
+
+def test_one_who_looks_does_not_keep_a_writer_out(path: Path):
+    path.parent.mkdir()
+    with subprocess.Popen([sys.executable, "-c", LOOK, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline()
+        Lock(path, "it").release()
