@@ -12,27 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from avctl.data.seed import seeded
 from avctl.diffusion import flow, solvers
 from avctl.diffusion.guidance import guided_velocity
+from avctl.diffusion.known import Known, gather
 from avctl.diffusion.solvers import SOLVERS, Solver
 from avctl.diffusion.tasks import TASKS, given_frames
-from avctl.media.load import load_frames, load_sound
 from avctl.media.mux import write_mp4
 from avctl.models import pretrained
 from avctl.models.latents import Latents
 from avctl.models.pretrained import Pretrained
 from avctl.schema.train import Dtype, Task
 from avctl.training.precision import autocast
-
-TAKES: dict[str, set[str]] = {
-    "audio_to_video": {"audio"},
-    "video_to_audio": {"video"},
-    "image_to_video": {"image"},
-    "extend": {"audio", "video"},
-}
 
 
 @dataclass(frozen=True)
@@ -67,17 +59,6 @@ class Settings:
                 raise ValueError(f"{name}={value!r}: one of {', '.join(known)} is needed")
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}: at least one is needed")
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a task is given, for a batch: frames (B, T, 3, H, W) and samples (B, channels, samples) in [-1, 1].
-
-    Both are as long as a clip; what `extend` is to replace may hold anything.
-    """
-
-    frames: Tensor | None = None
-    samples: Tensor | None = None
 
 
 class AVPipeline:
@@ -133,7 +114,7 @@ class AVPipeline:
         """
         settings = Settings(task, steps, guidance, solver, keep_s=keep_s, negative_prompt=negative_prompt)
         self._refuse_other_format(size=size and tuple(size), seconds=seconds, fps=fps)
-        known = self._known(settings, audio, video, image)
+        known = gather(task, self.clip, min(keep_s, self.clip.seconds), audio, video, image)
         return self.generate([prompt], [seeded(seed, "sample")], settings, known)[0]
 
     @torch.inference_mode()
@@ -201,48 +182,3 @@ class AVPipeline:
             trained = getattr(self.clip, name)
             if value is not None and value != trained:
                 raise ValueError(f"{name}={value!r}: this model makes clips of {name}={trained!r}")
-
-    def _known(
-        self,
-        settings: Settings,
-        audio: np.ndarray | str | Path | None,
-        video: np.ndarray | str | Path | None,
-        image: np.ndarray | None,
-    ) -> Known:
-        """What the task is given, as a batch of one."""
-        task, takes = settings.task, TAKES.get(settings.task, set())
-        has = {name for name, value in (("audio", audio), ("video", video), ("image", image)) if value is not None}
-        if has != takes:
-            needs = " and ".join(sorted(takes)) or "no sound or picture"
-            raise ValueError(f"{task} takes {needs}, and was given {' and '.join(sorted(has)) or 'nothing'}")
-        seconds = min(settings.keep_s, self.clip.seconds) if task == "extend" else self.clip.seconds
-        if image is not None:
-            return Known(frames=self._frames("image", image[None], 1))
-        return Known(
-            None if video is None else self._frames("video", video, max(1, round(seconds * self.clip.fps))),
-            None if audio is None else self._samples(audio, max(1, round(seconds * self.clip.sample_rate))),
-        )
-
-    def _frames(self, name: str, video: np.ndarray | str | Path, count: int) -> Tensor:
-        """The first `count` frames as (1, T, 3, H, W), and the last of them up to the length of a clip."""
-        if isinstance(video, str | Path):
-            video = load_frames(Path(video), self.clip, count)
-        _check(name, video, (count, *self.clip.size, 3), "uint8")
-        kept = video[:count]
-        whole = np.concatenate([kept, kept[-1:].repeat(self.clip.frames - count, axis=0)])
-        return torch.from_numpy(whole).permute(0, 3, 1, 2).float()[None] / 127.5 - 1
-
-    def _samples(self, audio: np.ndarray | str | Path, count: int) -> Tensor:
-        """The first `count` samples as (1, channels, samples), and their mirror image up to the length of a clip:
-        a window of the codec that reaches beyond them finds neither silence nor a click."""
-        if isinstance(audio, str | Path):
-            audio = load_sound(Path(audio), self.clip, count)
-        _check("audio", audio, (count, self.clip.channels), "float")
-        whole = np.pad(audio[:count], ((0, self.clip.samples - count), (0, 0)), mode="symmetric")
-        return torch.from_numpy(whole).float().T[None]
-
-
-def _check(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
-    """ValueError unless `array` is `shape`, or longer along its first axis, and of this type."""
-    if array.shape[1:] != shape[1:] or len(array) < shape[0] or not array.dtype.name.startswith(dtype):
-        raise ValueError(f"{name} is {shape} {dtype} for this model, not {array.shape} {array.dtype}")

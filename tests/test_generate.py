@@ -12,8 +12,9 @@ import torch
 
 import avctl
 from avctl.data.seed import seeded
+from avctl.diffusion.known import Known
 from avctl.errors import InputError
-from avctl.generate import AVPipeline, Known, Output, Settings
+from avctl.generate import AVPipeline, Output, Settings
 from avctl.media.mux import write_mp4
 from avctl.models.pretrained import Pretrained
 

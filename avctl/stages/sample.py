@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from avctl.data.seed import seeded
+from avctl.diffusion.known import Known
 from avctl.errors import InputError, Interrupted
-from avctl.generate import AVPipeline, Known, Settings
+from avctl.generate import AVPipeline, Settings
 from avctl.job import Job
 from avctl.models import pretrained
 from avctl.schema import Request, Sample, TrainGenerator
