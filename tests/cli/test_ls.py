@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,8 @@ def test_the_ledger_is_not_touched(avctl: Avctl, made: list[str]):
 
 def test_watching_shows_what_has_come_since(avctl: Avctl, here: Path, finish: Finish):
     command = [sys.executable, "-m", "avctl", "ls", "--watch"]
-    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, text=True) as process:
+    options: dict[str, Any] = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # CI may ignore it
+    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, text=True, **options) as process:
         assert process.stdout and process.stdout.readline() == "nothing\n"
         finish("def crawl(job): (job.out / 'data').write_text('x')")
         table = next(line for line in process.stdout if line != "nothing\n")
