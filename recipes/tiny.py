@@ -75,13 +75,13 @@ recipe = Recipe(
     ),
     sample=Sample(
         requests=(
-            Request(task="text_to_both", count=128, guidance=3.0),
+            Request(task="text_to_both", count=128, guidance=2.0),
             Request(task="audio_to_video", count=128, use_caption=False),
             Request(task="video_to_audio", count=128, use_caption=False),
-            Request(task="text_to_both", split="unseen", count=64, guidance=3.0),
+            Request(task="text_to_both", split="unseen", count=64, guidance=2.0),
         ),
         steps=16,
-        shift=2.0,
+        shift=3.0,
         batch=32,
     ),
     eval=Eval(),
