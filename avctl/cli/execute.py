@@ -168,7 +168,9 @@ def _disk_full(error: BaseException, folder: Path) -> MachineError | None:
     cause: BaseException | None = error
     while cause is not None:
         is_full = isinstance(cause, OSError) and cause.errno in _NO_SPACE
-        if is_full or (isinstance(cause, sqlite3.Error) and "disk is full" in str(cause)):
+        is_full |= isinstance(cause, sqlite3.Error) and "disk is full" in str(cause)
+        is_full |= f"(os error {errno.ENOSPC})" in str(cause)  # as libraries in Rust say it
+        if is_full:
             disk = folder.absolute()
             while not disk.is_mount():
                 disk = disk.parent

@@ -90,11 +90,12 @@ def test_a_full_disk_is_named_and_the_command_can_go_on(finish: Finish):
     assert finish()[0] == 0
 
 
-def test_a_full_database_is_a_full_disk_too(finish: Finish):
-    full = (
-        "import sqlite3\ndef crawl(job): raise RuntimeError from sqlite3.OperationalError('database or disk is full')"
-    )
-    code, _, err = finish(full)
+@pytest.mark.parametrize(
+    "cause",
+    ["sqlite3.OperationalError('database or disk is full')", "Exception('I/O error: No space left (os error 28)')"],
+)
+def test_a_full_disk_is_known_by_its_other_names(finish: Finish, cause: str):
+    code, _, err = finish(f"import sqlite3\ndef crawl(job): raise RuntimeError from {cause}")
     assert code == 6 and "error: no space left" in err
 
 
