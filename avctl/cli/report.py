@@ -60,9 +60,14 @@ class StageReport:
     def rewind(self, step: int) -> None:
         with self._lock:
             rows = self._path.read_text().splitlines(keepends=True)
-            self._file.truncate(0)  # opened to append: what follows is written at the new end
-            self._file.writelines(row for row in rows if json.loads(row).get("step", 0) <= step)
-            self._file.flush()
+            kept = [row for row in rows if json.loads(row).get("step", 0) <= step]
+            if kept == rows:
+                return
+            part = self._path.with_name(f"{self._path.name}.part")
+            part.write_text("".join(kept))
+            part.replace(self._path)  # at no moment is there less than what is kept
+            self._file.close()
+            self._file = self._path.open("a")
 
     def note(self, text: str) -> None:
         with self._lock:

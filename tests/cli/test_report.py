@@ -38,6 +38,7 @@ def test_rows_of_steps_that_are_done_again_are_taken_back(tmp_path: Path):
         report.log(step=30, again=True)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row.get("step") for row in rows] == [None, 10, 20, 30] and rows[-1]["again"]
+    assert [file.name for file in tmp_path.iterdir()] == ["log.jsonl"]
 
 
 def test_the_view_follows_the_terminal_and_the_options():
