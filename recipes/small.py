@@ -1,4 +1,4 @@
-"""The world of `tiny` with four times the pixels and half again the sample rate, in an hour on two cores."""
+"""The world of `tiny` with four times the pixels and half again the sample rate."""
 
 from avctl.recipe import replace
 from avctl.schema import Clip, LogMel, Synthetic, Trained
