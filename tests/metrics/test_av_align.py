@@ -42,6 +42,25 @@ def test_a_light_and_a_jump_are_peaks_of_motion() -> None:
     assert np.allclose(motion_peaks(frames, FPS), [7.5 / FPS, 19.5 / FPS])
 
 
+def test_a_sudden_move_is_a_peak_at_any_size_of_the_frames() -> None:
+    texture = np.random.default_rng(0).integers(0, 255, (8, 8, 1), np.uint8).repeat(3, axis=2)
+    places = [8] * 12 + list(range(8, 14, 2)) + [14] * 15  # a leap of 2 pixels, twice more, and rest
+    small = np.full((len(places), 32, 32, 3), 90, np.uint8)
+    for frame, left in zip(small, places, strict=True):
+        frame[12:20, left : left + 8] = texture
+    large = small.repeat(8, axis=1).repeat(8, axis=2)
+    for frames in (small, large):
+        assert len(motion_peaks(frames, FPS)) == 1
+        assert 11.5 / FPS < motion_peaks(frames, FPS)[0] < 15 / FPS
+
+
+def test_the_noise_of_a_still_camera_is_no_motion() -> None:
+    rng = np.random.default_rng(0)
+    scene = rng.integers(0, 255, (64, 64, 3)).astype(float)
+    noisy = (scene + rng.normal(0, 1, (32, 64, 64, 3))).clip(0, 255).astype(np.uint8)
+    assert not len(motion_peaks(noisy, FPS))
+
+
 def test_stills_and_single_frames_have_no_peaks() -> None:
     still = np.full((32, 16, 16, 3), 90, np.uint8)
     assert not len(motion_peaks(still, FPS)) and not len(motion_peaks(still[:1], FPS))
