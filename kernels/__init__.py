@@ -1,4 +1,7 @@
-"""Fused operations. Each file reads top to bottom: the reference, the Triton kernel, the operation."""
+"""Fused operations. Each file reads top to bottom: the reference, the Triton kernel, the operation.
 
-if __name__ != "avctl.kernels":
-    raise ImportError("this folder is `avctl.kernels`; `kernels` is another package on PyPI")
+Imported as `avctl.kernels`. With the root of the repository on the path they are found as `kernels` too, by libraries
+that look for a package of that name on PyPI; the version tells them that this is not the one.
+"""
+
+__version__ = "0"

@@ -45,7 +45,7 @@ recipe = Recipe(
     name="small",
     clip=clip,
     crawl=Crawl(sources=(Directory(path="videos"),)),
-    preprocess=Preprocess(video_codec=Haar(space=4), audio_codec=MDCT()),
+    preprocess=Preprocess(video_codec=Haar(down=4), audio_codec=MDCT()),
     model=JointDiT(width=16, num_dual=1, num_single=1, heads=2),
     train=TrainGenerator(steps=2, batch=1),
     sample=Sample(steps=2),
@@ -53,7 +53,7 @@ recipe = Recipe(
     export=Export(),
     runtime=Runtime(device="cpu"),
 )
-pixels = replace(recipe, name="pixels", preprocess=Preprocess())
+fine = replace(recipe, name="fine", preprocess=Preprocess(video_codec=Haar(down=2), audio_codec=MDCT()))
 autoencoder = Recipe(
     name="codec",
     clip=clip,
@@ -157,7 +157,7 @@ def tiny() -> Recipe:
     return Recipe(
         name="tiny",
         clip=Clip(seconds=1.0, size=(16, 16), fps=8, sample_rate=8_000),
-        preprocess=Preprocess(video_codec=Haar(space=8), audio_codec=LogMel(hop=400, window=800, mels=8)),
+        preprocess=Preprocess(video_codec=Haar(down=8), audio_codec=LogMel(hop=400, window=800, mels=8)),
         model=JointDiT(width=32, num_dual=1, num_single=1, heads=2, video_patch=(2, 2, 2), audio_patch=2, text=words),
         train=TrainGenerator(steps=6, batch=4, optim=Optim(lr=1e-2), dtype="float32", save_every=2),
         sample=Sample(requests=(Request(count=3),), steps=2, batch=2),

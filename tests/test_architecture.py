@@ -94,9 +94,10 @@ def test_the_top_of_the_tree_holds_what_it_should():
     assert {entry for entry in top if not entry.startswith(".")} <= TOP
 
 
-def test_kernels_are_never_importable_by_their_own_name():
-    done = subprocess.run([sys.executable, "-c", "import kernels"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode != 0
+def test_the_kernels_are_not_taken_for_the_package_of_that_name():
+    look = "import importlib.metadata, kernels; print(kernels.__version__); importlib.metadata.version('kernels')"
+    done = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "0\n" and "PackageNotFoundError" in done.stderr
     subprocess.run([sys.executable, "-c", "import avctl.kernels"], cwd="/", check=True)
 
 

@@ -20,7 +20,7 @@ def build_video_codec(spec: Haar | Trained, clip: Clip, artifact: Path | None) -
     """The codec in eval mode. `artifact` is the train artifact of a `Trained` codec. InputError without it."""
     match spec:
         case Haar():
-            codec: VideoCodec = HaarCodec(spec.space, spec.time)
+            codec: VideoCodec = HaarCodec(spec)
         case Trained():
             codec = trained_codec(spec, artifact)
     codec.latent_shape(clip.frames, clip.size)
@@ -31,9 +31,9 @@ def build_audio_codec(spec: MDCT | LogMel, clip: Clip) -> AudioCodec:
     """The codec in eval mode."""
     match spec:
         case MDCT():
-            codec: AudioCodec = MDCTCodec(spec.hop, clip.channels)
+            codec: AudioCodec = MDCTCodec(spec, clip.channels)
         case LogMel():
-            codec = LogMelCodec(spec.hop, spec.window, spec.mels, spec.floor, clip.sample_rate, clip.channels)
+            codec = LogMelCodec(spec, clip.sample_rate, clip.channels)
     return codec.eval().requires_grad_(False)
 
 

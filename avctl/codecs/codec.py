@@ -6,6 +6,9 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
+from avctl.schema import MDCT, LogMel
+from avctl.schema.latents import video_cells
+
 
 class VideoCodec(nn.Module):
     """Frames in [-1, 1] to latents. `down` and `time` are pixels and frames a latent cell."""
@@ -24,16 +27,14 @@ class VideoCodec(nn.Module):
 
     def latent_shape(self, frames: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Latents (F, C, h, w) of `frames` frames of `size` pixels. ValueError where they do not divide."""
-        if frames % self.time or size[0] % self.down or size[1] % self.down:
-            raise ValueError(
-                f"{frames} frames of {size} do not divide into cells of {self.time} x {self.down} x {self.down}"
-            )
-        return frames // self.time, self.channels, size[0] // self.down, size[1] // self.down
+        latent_frames, height, width = video_cells(frames, size, self.time, self.down)
+        return latent_frames, self.channels, height, width
 
 
 class AudioCodec(nn.Module):
     """Samples in [-1, 1] to latents, one latent frame every `hop` samples."""
 
+    spec: MDCT | LogMel
     hop: int
     channels: int  # C, of a latent frame
 
@@ -47,4 +48,4 @@ class AudioCodec(nn.Module):
 
     def latent_frames(self, samples: int) -> int:
         """Latent frames that cover `samples` samples."""
-        return -(-samples // self.hop)
+        return self.spec.latent_frames(samples)

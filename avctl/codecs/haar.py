@@ -11,17 +11,18 @@ from einops import rearrange
 from torch import Tensor
 
 from avctl.codecs.codec import VideoCodec
+from avctl.schema import Haar
 
 
 class HaarCodec(VideoCodec):
     basis_time: Tensor
     basis_space: Tensor
 
-    def __init__(self, down: int, time: int):
+    def __init__(self, spec: Haar):
         super().__init__()
-        self.down, self.time, self.channels = down, time, 3 * time * down * down
-        self.register_buffer("basis_time", haar_basis(time))
-        self.register_buffer("basis_space", haar_basis(down))
+        self.down, self.time, self.channels = spec.down, spec.time, 3 * spec.time * spec.down**2
+        self.register_buffer("basis_time", haar_basis(spec.time))
+        self.register_buffer("basis_space", haar_basis(spec.down))
 
     def encode(self, frames: Tensor) -> Tensor:
         cells = rearrange(frames, "b (f t) c (h y) (w x) -> b f h w c t y x", t=self.time, y=self.down, x=self.down)

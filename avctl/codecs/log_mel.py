@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 from torchaudio.functional import melscale_fbanks
 
 from avctl.codecs.codec import AudioCodec
+from avctl.schema import LogMel
 
 LOWEST_HZ = 60.0
 MOMENTUM = 0.99
@@ -26,12 +27,12 @@ class LogMelCodec(AudioCodec):
     window: Tensor
     mel: Tensor
 
-    def __init__(self, hop: int, window: int, mels: int, floor: float, sample_rate: int, num_channels: int):
+    def __init__(self, spec: LogMel, sample_rate: int, num_channels: int):
         super().__init__()
-        self.hop, self.mels, self.floor, self.num_channels = hop, mels, floor, num_channels
-        self.channels = mels * num_channels
-        self.register_buffer("window", torch.hann_window(window), persistent=False)
-        bank = melscale_fbanks(window // 2 + 1, LOWEST_HZ, sample_rate / 2, mels, sample_rate)  # bins, mels
+        self.spec, self.hop, self.floor, self.num_channels = spec, spec.hop, spec.floor, num_channels
+        self.channels = spec.mels * num_channels
+        self.register_buffer("window", torch.hann_window(spec.window), persistent=False)
+        bank = melscale_fbanks(spec.window // 2 + 1, LOWEST_HZ, sample_rate / 2, spec.mels, sample_rate)  # bins, mels
         bank = bank / bank.sum(0).clamp(min=1e-6)  # a band is a mean
         self.register_buffer("mel", bank, persistent=False)
 

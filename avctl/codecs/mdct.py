@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import fold, pad
 
 from avctl.codecs.codec import AudioCodec
+from avctl.schema import MDCT
 
 SCALE = 0.02  # s: coefficients below it are passed nearly linearly
 
@@ -21,16 +22,14 @@ SCALE = 0.02  # s: coefficients below it are passed nearly linearly
 class MDCTCodec(AudioCodec):
     basis: Tensor
 
-    def __init__(self, hop: int, num_channels: int):
+    def __init__(self, spec: MDCT, num_channels: int):
         super().__init__()
-        self.hop, self.num_channels, self.channels = hop, num_channels, hop * num_channels
+        self.spec, self.hop, self.num_channels = spec, spec.hop, num_channels
+        self.channels, hop = spec.hop * num_channels, spec.hop
         n, k = (torch.arange(count, dtype=torch.float64) + 0.5 for count in (2 * hop, hop))  # angles reach 1000 turns
         cosines = torch.cos(math.pi / hop * (n + hop / 2) * k[:, None])
         basis = (2 / hop) ** 0.5 * cosines * torch.sin(math.pi * n / (2 * hop))
         self.register_buffer("basis", basis.float(), persistent=False)
-
-    def latent_frames(self, samples: int) -> int:
-        return -(-samples // self.hop) + 1  # every sample stands in two windows
 
     def encode(self, samples: Tensor) -> Tensor:
         count = self.latent_frames(samples.shape[-1])

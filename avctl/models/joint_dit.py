@@ -16,6 +16,7 @@ from avctl.models.blocks import Groups, JointBlock, modulated
 from avctl.models.latents import Latents, Layout
 from avctl.models.rope import rotation
 from avctl.schema import JointDiT
+from avctl.schema.latents import token_grid
 
 TIME_FREQUENCIES = 32
 TEXT, VIDEO, AUDIO = range(3)
@@ -102,19 +103,11 @@ class Patches:
 
     def __init__(self, spec: JointDiT, layout: Layout):
         self.video_patch, self.audio_patch = spec.video_patch, spec.audio_patch
-        (frames, rows, columns), (height, width) = spec.video_patch, layout.video_size
-        wrong = (
-            height % rows or width % columns or layout.video_frames % frames or layout.audio_frames % spec.audio_patch
-        )
-        if wrong:
-            raise ValueError(
-                f"patches {spec.video_patch} and {spec.audio_patch} do not divide latents of "
-                f"{layout.video_frames} x {height} x {width} and {layout.audio_frames} frames"
-            )
-        self.grid = (height // rows, width // columns)
+        (_, *grid), _ = token_grid(spec, (layout.video_frames, *layout.video_size), layout.audio_frames)
+        self.grid = (grid[0], grid[1])
         self.tokens_per_frame = self.grid[0] * self.grid[1]
         self.sizes = (math.prod(spec.video_patch) * layout.video_channels, spec.audio_patch * layout.audio_channels)
-        self.seconds = (frames / layout.video_rate, spec.audio_patch / layout.audio_rate)  # a token lasts
+        self.seconds = (spec.video_patch[0] / layout.video_rate, spec.audio_patch / layout.audio_rate)  # a token lasts
 
     @property
     def spans(self) -> tuple[int, int]:

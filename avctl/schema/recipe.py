@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from pydantic import Field, model_validator
 
 from avctl.recipe.spec import Spec
 from avctl.schema.clip import Clip
-from avctl.schema.codec import Trained
+from avctl.schema.codec import Haar, Trained
 from avctl.schema.crawl import Crawl
 from avctl.schema.eval import Eval
 from avctl.schema.export import Export
-from avctl.schema.model import Model
+from avctl.schema.latents import latents, token_grid, video_cells
+from avctl.schema.model import FrameAutoencoder, JointDiT, Model
 from avctl.schema.preprocess import Preprocess
 from avctl.schema.runtime import Runtime
 from avctl.schema.sample import Sample
-from avctl.schema.train import Train
+from avctl.schema.train import Train, TrainAutoencoder, TrainGenerator
+
+R = TypeVar("R")
 
 
 class Recipe(Spec):
@@ -33,17 +39,52 @@ class Recipe(Spec):
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Recipe:
+    def _trains_its_model(self) -> Recipe:
         pairs = {"joint_dit": "generator", "frame_autoencoder": "autoencoder"}
         if self.train and (self.model is None or pairs[self.model.kind] != self.train.kind):
             kind = self.model.kind if self.model else "nothing"
             raise ValueError(
                 f"`train`: TrainGenerator trains a JointDiT, TrainAutoencoder a FrameAutoencoder, not {kind}"
             )
+        if isinstance(self.train, TrainAutoencoder):
+            for name in ("sample", "eval", "export"):
+                if getattr(self, name):
+                    raise ValueError(f"`{name}`: this recipe trains a codec, and {name} needs a generator")
+        return self
+
+    @model_validator(mode="after")
+    def _divides(self) -> Recipe:
+        """A model cannot be built where pixels, latents and patches do not divide; better now than after the crawl."""
+        if not self.preprocess:
+            return self
+        video, audio = self.preprocess.video_codec, self.preprocess.audio_codec
+        if video is None or audio is None:
+            if isinstance(self.train, TrainGenerator):
+                raise ValueError("`preprocess`: a generator learns latents; give `video_codec` and `audio_codec`")
+            if isinstance(self.model, FrameAutoencoder):
+                _named("clip", video_cells, self.clip.frames, self.clip.size, self.model.time, self.model.down)
+            return self
+        section = video.recipe.model if isinstance(video, Trained) else video
+        assert isinstance(section, Haar | FrameAutoencoder)
+        shape = _named("clip", latents, self.clip, section, audio)
+        if isinstance(self.model, JointDiT):
+            _named("model", token_grid, self.model, *shape)
+        return self
+
+    @model_validator(mode="after")
+    def _extends(self) -> Recipe:
         for request in self.sample.requests if self.sample else ():
             if request.task == "extend" and request.keep_s >= self.clip.seconds:
                 raise ValueError(f"`sample`: extend keeps {request.keep_s} s of {self.clip.seconds} s; lower `keep_s`")
         return self
+
+
+def _named(section: str, function: Callable[..., R], *args: object) -> R:
+    """What the function returns; its ValueError as one about `section`."""
+    try:
+        return function(*args)
+    except ValueError as error:
+        raise ValueError(f"`{section}`: {str(error).replace('`', '')}") from error
 
 
 Trained.model_rebuild(_types_namespace={"Recipe": Recipe})

@@ -11,7 +11,7 @@ from avctl.schema.train import Task
 
 
 class Request(Spec):
-    """One set of clips: a task over held-out clips of the data, or over prompts from a file."""
+    """One set of clips: a task over clips of a split of the data, with their captions or without."""
 
     task: Task = "text_to_both"
     split: Literal["train", "valid", "test", "unseen"] = "test"
@@ -19,6 +19,12 @@ class Request(Spec):
     use_caption: bool = True
     guidance: float = Field(default=1.0, ge=0)  # 1: without
     keep_s: float = Field(default=1.0, gt=0)  # extend: seconds given at the start
+
+    @model_validator(mode="after")
+    def _keeps_what_it_extends(self) -> Request:
+        if self.task != "extend" and self.keep_s != type(self).model_fields["keep_s"].default:
+            raise ValueError(f"`keep_s`: {self.task} keeps no seconds of a clip; only extend does")
+        return self
 
     @property
     def name(self) -> str:
@@ -36,6 +42,16 @@ class Sample(Spec):
     steps: int = Field(default=50, gt=0)
     shift: float = Field(default=1.0, gt=0)  # > 1 spends more steps near the noise
     batch: int = Field(default=16, gt=0)  # clips at once
+
+    @model_validator(mode="after")
+    def _guides(self) -> Sample:
+        guided = [request for request in self.requests if request.guidance != 1]
+        if self.negative_prompt and not guided and not (self.prompts and self.prompts_guidance != 1):
+            raise ValueError("`negative_prompt`: it is read where guidance is not 1, and nowhere is; set `guidance`")
+        for request in guided:
+            if not request.use_caption and not self.negative_prompt:
+                raise ValueError(f"`requests`: {request.name} has no caption to guide by; leave out `guidance`")
+        return self
 
     @model_validator(mode="after")
     def _names(self) -> Sample:

@@ -33,7 +33,7 @@ def preprocess(job):
 {body}
 
 def work():
-    resolved = resolve("small.py::pixels", OPTIONS)
+    resolved = resolve("small.py::fine", OPTIONS)
     with Executor(resolved, run_of=globals().__getitem__, stopper=Stopper(GRACE_S)) as executor:
         for step in resolved.steps[:2]:
             print(executor.make(step), flush=True)
@@ -46,7 +46,7 @@ Drive = Callable[..., subprocess.Popen[str]]
 
 @pytest.fixture
 def drive(recipe_file: Path) -> Drive:
-    """Crawl and preprocess of `small.py::pixels` by the stages (and constants) that `body` defines."""
+    """Crawl and preprocess of `small.py::fine` by the stages (and constants) that `body` defines."""
 
     def drive(body: str = "") -> subprocess.Popen[str]:
         Path("driver.py").write_text(DRIVER.replace("{body}", body))

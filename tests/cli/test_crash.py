@@ -35,7 +35,7 @@ def preprocess(job: Job) -> None:
 
 def work() -> list[Path]:
     """Crawl and preprocess of a recipe, as the command does them."""
-    resolved = resolve("small.py::pixels", Options(store=Path("runs"), verbosity=-1))
+    resolved = resolve("small.py::fine", Options(store=Path("runs"), verbosity=-1))
     with Executor(resolved, run_of={"crawl": crawl, "preprocess": preprocess}.__getitem__) as executor:
         return [path for step in resolved.steps[:2] if (path := executor.make(step))]
 

@@ -186,7 +186,7 @@ def test_what_was_made_from_other_data_is_made_again(finish: Finish):
 def test_a_dry_run_makes_nothing(finish: Finish):
     code, out, err = finish("OPTIONS = Options(store=Path('runs'), is_dry=True)")
     assert code == 0 and out == "None\nNone\n"
-    assert "would make crawl pixels-" in err
+    assert "would make crawl fine-" in err
     assert not list(Path("runs").glob("*/*"))
 
 

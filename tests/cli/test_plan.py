@@ -21,13 +21,13 @@ def test_a_plan_lists_every_artifact_and_every_value(avctl: Avctl, recipe_file: 
 
 
 def test_two_recipes_are_compared_by_values_and_artifacts(avctl: Avctl, recipe_file: Path):
-    done = avctl("plan", "small.py", "--like", "small.py::pixels", "--json")
+    done = avctl("plan", "small.py", "--like", "small.py::fine", "--json")
     found = json.loads(done.stdout)
     shared = {step["stage"]: step["shared"] for step in found["steps"]}
     assert shared["crawl"] is True and shared["preprocess"] is False
     differing = {row["value"]: (row["is"], row["there"]) for row in found["values"]}
-    assert differing["name"] == ("small", "pixels")
-    assert differing["preprocess.video_codec.space"] == (4, "-")
+    assert differing["name"] == ("small", "fine")
+    assert differing["preprocess.video_codec.down"] == (4, 2)
     assert "clip.fps" not in differing
 
 

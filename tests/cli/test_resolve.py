@@ -10,7 +10,7 @@ from avctl.errors import InputError, UsageError
 
 
 def test_a_recipe_is_resolved_to_steps_with_its_overrides(recipe_file: Path):
-    resolved = resolve(f"{recipe_file}::pixels", Options(store=Path("runs"), overrides=("seed=4",)))
+    resolved = resolve(f"{recipe_file}::fine", Options(store=Path("runs"), overrides=("seed=4",)))
     assert resolved.recipe.seed == 4
     assert [step.stage.name for step in resolved.steps] == ["crawl", "preprocess", "train", "sample", "eval", "export"]
     assert resolved.sources == (recipe_file.absolute(),)

@@ -66,6 +66,6 @@ def test_a_dry_run_says_what_run_would_make(avctl: Avctl, recipe_file: Path):
 
 
 def test_a_stage_whose_input_has_no_section_is_refused(avctl: Avctl, recipe_file: Path):
-    recipe_file.write_text(recipe_file.read_text() + "\nloose = replace(pixels, name='loose', crawl=None)\n")
+    recipe_file.write_text(recipe_file.read_text() + "\nloose = replace(fine, name='loose', crawl=None)\n")
     done = avctl("preprocess", "small.py::loose")
     assert done.returncode == 2 and "`preprocess` needs a crawl, and `small.py::loose` has no section" in done.stderr

@@ -49,4 +49,4 @@ def test_a_codec_that_is_not_trained_yet_is_named(tmp_path: Path) -> None:
 
 def test_frames_that_do_not_divide_are_refused_before_any_work() -> None:
     with pytest.raises(ValueError, match="do not divide"):
-        build_video_codec(Haar(space=16, time=1), Clip(seconds=1.0, size=(24, 16), fps=8, sample_rate=8_000), None)
+        build_video_codec(Haar(down=16, time=1), Clip(seconds=1.0, size=(24, 16), fps=8, sample_rate=8_000), None)

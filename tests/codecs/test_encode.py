@@ -10,7 +10,7 @@ from avctl.codecs.encode import BATCH, Encoder
 from avctl.schema import MDCT, Clip, Haar, Preprocess
 
 CLIP = Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=16_000)
-VIDEO, AUDIO = Haar(space=4), MDCT()
+VIDEO, AUDIO = Haar(down=4), MDCT()
 
 
 def encoder(video: Haar = VIDEO, audio: MDCT = AUDIO) -> Encoder:
@@ -39,6 +39,6 @@ def test_no_clips_give_no_latents() -> None:
 
 
 def test_the_fingerprint_follows_what_is_computed() -> None:
-    prints = {encoder().fingerprint, encoder(Haar(space=2)).fingerprint, encoder(audio=MDCT(hop=160)).fingerprint}
+    prints = {encoder().fingerprint, encoder(Haar(down=2)).fingerprint, encoder(audio=MDCT(hop=160)).fingerprint}
     assert len(prints) == 3
     assert encoder().fingerprint == encoder().fingerprint

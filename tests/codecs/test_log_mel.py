@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from avctl.codecs.log_mel import LogMelCodec
+from avctl.schema import LogMel
 
 RATE = 16_000
 
 
 def codec(channels: int = 2) -> LogMelCodec:
-    return LogMelCodec(320, 1_024, 48, 0.01, RATE, channels)
+    return LogMelCodec(LogMel(hop=320, window=1_024, mels=48, floor=0.01), RATE, channels)
 
 
 def tone(hz: float, samples: int = RATE, left: float = 0.4, right: float = 0.4) -> torch.Tensor:

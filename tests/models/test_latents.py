@@ -12,7 +12,7 @@ CLIP = Clip(seconds=2.0, size=(16, 32), fps=8, sample_rate=8_000)
 
 
 def test_a_layout_is_what_the_codecs_make() -> None:
-    video, audio = build_video_codec(Haar(space=8, time=2), CLIP, None), build_audio_codec(LogMel(hop=400), CLIP)
+    video, audio = build_video_codec(Haar(down=8, time=2), CLIP, None), build_audio_codec(LogMel(hop=400), CLIP)
     layout = Layout.of(CLIP, video, audio)
     assert video.encode(torch.zeros(1, 16, 3, 16, 32)).shape[1:] == (
         layout.video_frames,

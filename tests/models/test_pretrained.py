@@ -86,7 +86,7 @@ def test_a_config_of_another_model_is_refused(tiny_model: Pretrained, tmp_path: 
         pretrained.load(tmp_path)
     config["model"]["video_patch"] = [3, 2, 2]
     (tmp_path / CONFIG).write_text(json.dumps(config))
-    with pytest.raises(InputError, match="do not divide"):
+    with pytest.raises(InputError, match="does not divide"):
         pretrained.load(tmp_path)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,12 @@ def test_the_packaged_encoder_puts_like_beside_like() -> None:
     assert tokens.shape == (3, 16, 384)
     mean = torch.nn.functional.normalize(tokens.sum(1), dim=-1)
     assert mean[0] @ mean[1] > mean[0] @ mean[2] + 0.2
+
+
+def test_a_sentence_encoder_loads_with_the_root_of_the_repository_on_the_path() -> None:
+    load = "from avctl.models.text import SentenceText; from avctl.schema import SentenceEncoder"
+    build = "print(SentenceText(SentenceEncoder(), 16).tokenize(['a red ball']).shape)"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", f"{load}; {build}"], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "[1, 64, 384]" in done.stdout

@@ -34,7 +34,7 @@ def refused(recipe: Recipe, *texts: str) -> RecipeError:
         ("eval.metrics=onsets,av_align", ("onsets", "av_align")),
         ("crawl.exclude=example.org", ("example.org",)),
         ("sample.requests.0.guidance=2.5", 2.5),
-        ("sample.negative_prompt=a=b", "a=b"),
+        ("crawl.user_agent=a=b", "a=b"),
         ("export=none", None),
     ],
 )
@@ -55,7 +55,7 @@ def test_overrides_are_applied_in_order(recipe: Recipe):
 def test_overrides_are_judged_together(recipe: Recipe):
     error = refused(recipe, "clip.fps=7")
     assert error.where == "-o clip.fps=7" and "does not divide into 7 frames" in error.message
-    assert override(recipe, "clip.fps=7", "clip.sample_rate=7000").clip.frames == 7
+    assert override(recipe, "clip.fps=25", "clip.sample_rate=12000").clip.frames == 25
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,10 @@ from avctl.schema import Recipe
 
 def test_a_frozen_recipe_is_plain_data_and_thaws_to_its_equal(recipe_file: Path, here: Path):
     recipe = override(
-        load(f"{recipe_file}::learned", Recipe), "sample.negative_prompt=1e-4: [no]", "train.optim.lr=1e-05"
+        load(f"{recipe_file}::learned", Recipe),
+        "sample.requests.0.guidance=2",
+        "sample.negative_prompt=1e-4: [no]",
+        "train.optim.lr=1e-05",
     )
     freeze(recipe, (), here)
     assert thaw(here / "recipe.yaml", Recipe) == recipe
@@ -24,7 +27,7 @@ def test_a_frozen_recipe_is_plain_data_and_thaws_to_its_equal(recipe_file: Path,
 
 def test_the_sources_are_kept_as_they_lay(recipe_file: Path, here: Path):
     (here / "deep").mkdir()
-    (here / "deep" / "mine.py").write_text("from recipes.small import pixels as recipe\n")
+    (here / "deep" / "mine.py").write_text("from recipes.small import fine as recipe\n")
     (here / "recipes").symlink_to(here)
     loaded = read("deep/mine.py", Recipe)
     (here / "out").mkdir()

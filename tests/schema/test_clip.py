@@ -19,6 +19,7 @@ def test_every_number_follows_from_one_clock():
     [
         ({"seconds": 1.03}, "`Clip.seconds`: 1.03 s at 24 fps is not a whole number of frames"),
         ({"sample_rate": 16_000}, "`Clip.sample_rate`: 16000 Hz does not divide into 24 frames"),
+        ({"sample_rate": 20_016}, "`Clip.sample_rate`: AAC, the sound of an mp4, has no 20016 Hz"),
         ({"size": (63, 64)}, "`Clip.size`: (63, 64) must be even"),
         ({"size": (8, 64)}, "`Clip.size`: (8, 64) must be even and at least 16"),
         ({"channels": 3}, "`Clip.channels` must be at most 2"),

@@ -18,5 +18,10 @@ def test_shares_add_up_to_one_at_most(refusal: Refusal):
     assert "add up to more than 1" in refusal(lambda: Split(valid=0.6, test=0.5))
 
 
+def test_shares_of_a_split_that_has_none_are_refused(refusal: Refusal):
+    assert Split(kind="train").kind == "train"
+    assert refusal(lambda: Split(kind="train", test=0.2)).startswith("`Split.test`: every clip goes to train")
+
+
 def test_a_threshold_may_be_switched_off():
     assert Filters(max_silence=None).max_silence is None

@@ -31,7 +31,7 @@ RECIPE = Recipe(
     name="small",
     clip=Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=16_000),
     crawl=Crawl(sources=(Directory(path=Path("videos")),)),
-    preprocess=Preprocess(shard_clips=3, video_codec=Haar(space=4), audio_codec=MDCT()),
+    preprocess=Preprocess(shard_clips=3, video_codec=Haar(down=4), audio_codec=MDCT()),
     runtime=Runtime(workers=1),
 )
 
@@ -266,7 +266,7 @@ def test_a_crawl_without_files_is_an_input_error(tmp_path: Path) -> None:
 
 
 def test_another_codec_is_another_key(done: Path, crawl: Path, tmp_path: Path) -> None:
-    run(job(tmp_path / "out", crawl, with_preprocess(video_codec=Haar(space=2))))
+    run(job(tmp_path / "out", crawl, with_preprocess(video_codec=Haar(down=2))))
     ours, theirs = ({row.clip_id: row.key for row in Store(out).clips()} for out in (done, tmp_path / "out"))
     assert ours.keys() == theirs.keys()
     assert not set(ours.values()) & set(theirs.values())
