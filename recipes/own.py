@@ -20,11 +20,13 @@ from avctl.schema import (
     LogMel,
     Preprocess,
     Request,
+    Runtime,
     Sample,
     Shots,
     Split,
     TaskMix,
     Trained,
+    WordEncoder,
 )
 from recipes.tiny import codec as tiny_codec
 from recipes.tiny import recipe as tiny
@@ -54,6 +56,7 @@ recipe = replace(
     clip=clip,
     crawl=Crawl(sources=(Directory(path=Path("videos")),)),
     preprocess=replace(clips, video_codec=Trained(recipe=codec), audio_codec=LogMel(hop=320, window=1_024, mels=48)),
+    model=replace(tiny.model, text=WordEncoder(max_tokens=48)),
     train=replace(
         tiny.train,
         steps=400,
@@ -73,4 +76,5 @@ recipe = replace(
         batch=8,
     ),
     eval=Eval(metrics=("av_align", "onsets", "reconstruction")),
+    runtime=Runtime(),  # a GPU where there is one
 )

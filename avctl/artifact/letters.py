@@ -18,15 +18,26 @@ def dead_letters(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def files_from(folder: Path, source: str) -> list[dict[str, Any]]:
-    """The files of a crawl that came from a host, or from URLs (or paths) that begin with `source`."""
-    columns = ("url", "final_url", "source", "path", "sha256", "licence")
-    rows = _rows(folder / "ledger.sqlite", f"SELECT {', '.join(columns)} FROM files ORDER BY url")
-    return [row for row in rows if any(_is_from(str(row[key] or ""), source) for key in columns[:3])]
+    """The files of a crawl that came from a host, from URLs that begin with `source`, or from below that path; also
+    where another source gave the same bytes first."""
+    origins = ("url", "final_url", "source")
+    query = f"""
+        SELECT {", ".join(origins)}, path, sha256, licence FROM files
+        UNION ALL
+        SELECT d.url, NULL, NULL, f.path, f.sha256, f.licence FROM duplicates d JOIN files f USING (sha256)
+        ORDER BY 1
+    """
+    rows = _rows(folder / "ledger.sqlite", query)
+    return [row for row in rows if any(_is_from(str(row[key] or ""), source) for key in origins)]
 
 
 def _is_from(url: str, source: str) -> bool:
+    if "://" in source:
+        return url.startswith(source)
+    if "/" in source:
+        return f"{url.rstrip('/')}/".startswith(f"{Path(source).absolute().as_uri()}/")
     host = urlsplit(url).hostname or ""
-    return url.startswith(source) if "/" in source else host == source or host.endswith(f".{source}")
+    return host == source or host.endswith(f".{source}")
 
 
 def _rows(path: Path, query: str) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +32,17 @@ def ancestry(store: Store, folder: Path) -> Iterator[Link]:
 
 def _made_from(store: Store, folder: Path, depth: int) -> Iterator[Link]:
     for role, row in manifest.read(folder).inputs.items():
-        found = store.find(row["stage"], row["fingerprint"])
+        found = store.find(row["stage"], row["fingerprint"]) or _elsewhere(store, row)
         has_changed = found is not None and manifest.read(found).digest != row["digest"]
         yield Link(role, row["stage"], row["fingerprint"], found, depth, has_changed)
         if found:
             yield from _made_from(store, found, depth + 1)
+
+
+def _elsewhere(store: Store, row: Mapping[str, str]) -> Path | None:
+    """Where the input lay that was read, if an artifact still does: in another store."""
+    folder = store.root / row["path"]
+    return folder if (folder / manifest.NAME).exists() else None
 
 
 def descendants(store: Store, digests: set[str]) -> list[Path]:

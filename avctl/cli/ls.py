@@ -26,7 +26,7 @@ WATCH_S = 2.0  # from one look to the next
 @click.option("--lineage", metavar="ARTIFACT", help="What it was made from, down to the crawl.")
 @click.option("--failed", is_flag=True, help="Unfinished artifacts; of one ARTIFACT, its dead letters.")
 @click.option("--verify", is_flag=True, help="Read every file and compare checksums.")
-@click.option("--source", metavar="URL|HOST", help="The files that came from there, and all that was made from them.")
+@click.option("--source", metavar="URL|HOST|PATH", help="The files from there, and all that was made from them.")
 @click.option("--watch", is_flag=True, help="Again every two seconds, until Ctrl-C.")
 @json_option
 def ls(

@@ -52,9 +52,9 @@ def local_path(url: str) -> Path:
 
 
 def is_below(url: str, prefix: str) -> bool:
-    """Whether `url` is at the host `prefix` or one of its subdomains, or starts with the URL `prefix`."""
+    """Whether `url`, canonical, is at the host `prefix` or one of its subdomains, or starts with the URL `prefix`."""
     if "://" in prefix:
-        return url.startswith(prefix)
+        return url.startswith(canonical(prefix))
     name = (urlsplit(url).hostname or "").lower()
     return name == prefix.lower() or name.endswith(f".{prefix.lower()}")
 

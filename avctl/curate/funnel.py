@@ -1,4 +1,7 @@
-"""Where files and clips went: every input is in exactly one line of the funnel, with examples by name."""
+"""What became of the data, from what the crawl found to the clips that are kept.
+
+Everything is in exactly one line of the funnel, with examples by name.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ from avctl.curate.assemble import Tables
 EXAMPLES = 5  # names a line
 
 
-def funnel(tables: Tables) -> dict[str, Any]:
-    """Counts and examples of a finished data set, plain data."""
+def funnel(tables: Tables, losses: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Counts and examples of a finished data set, plain data. `losses` are (reason, URL) of what the crawl found and
+    holds no file of."""
     names = {source["sha256"]: source["name"] for source in tables.sources}
     kept = [row for row in tables.clips if row["reason"] is None]
     dropped = [
@@ -28,6 +32,7 @@ def funnel(tables: Tables) -> dict[str, Any]:
     used = {row["source_sha256"] for row in kept}
     places = sum(source["places"] for source in tables.sources)
     return {
+        "crawl": {"found": len(losses) + len(tables.sources), "lost": _lines(losses)},
         "files": {
             "given": len(tables.sources),
             "quarantined": _lines(refused),
@@ -72,7 +77,10 @@ td:nth-child(2) { text-align: right; font-variant-numeric: tabular-nums } td:nth
 
 
 def _page(counts: dict[str, Any]) -> str:
-    files, clips = counts["files"], counts["clips"]
+    crawl, files, clips = counts["crawl"], counts["files"], counts["clips"]
+    crawl_rows = [("found", crawl["found"], [], False)]
+    crawl_rows += [(reason, *_cells(line)) for reason, line in crawl["lost"].items()]
+    crawl_rows += [("files", files["given"], [], False)]
     file_rows = [("files given", files["given"], [], False)]
     file_rows += [(f"quarantined: {reason}", *_cells(line)) for reason, line in files["quarantined"].items()]
     file_rows += [("no shot holds a clip", *_cells(files["too_short"]))]
@@ -89,7 +97,7 @@ def _page(counts: dict[str, Any]) -> str:
     return (
         f'<!doctype html><meta charset="utf-8"><title>Funnel</title><style>{_STYLE}</style>'
         f"<h1>What became of the data</h1>"
-        f"<h2>Files</h2>{_table(file_rows)}<h2>Clips</h2>{_table(clip_rows)}<p>{skew}</p>"
+        f"<h2>Crawl</h2>{_table(crawl_rows)}<h2>Files</h2>{_table(file_rows)}<h2>Clips</h2>{_table(clip_rows)}<p>{skew}</p>"
     )
 
 

@@ -48,15 +48,26 @@ class Shard(Sequence[Source]):
 
 def read_ledger(crawl: Path) -> list[tuple[Source, int]]:
     """Every file of a crawl artifact and its size in bytes, ordered by content hash."""
+    return [
+        (Source(sha256, crawl / path, url or path, caption, split, truth), size or 0)
+        for sha256, path, size, url, caption, split, truth in _query(
+            crawl, "SELECT sha256, path, bytes, url, caption, split, truth FROM files ORDER BY sha256"
+        )
+    ]
+
+
+def read_losses(crawl: Path) -> list[tuple[str, str]]:
+    """(reason, URL) of everything that a crawl found and has no file of its own: dead letters and duplicates."""
+    dead = _query(crawl, "SELECT reason, url FROM dead ORDER BY reason, url")
+    return dead + _query(crawl, "SELECT 'same bytes as another', url FROM duplicates ORDER BY url")
+
+
+def _query(crawl: Path, query: str) -> list[tuple]:
     ledger = crawl / "ledger.sqlite"
     if not ledger.is_file():
         raise InputError(f"`{ledger}` is missing: this is no crawl artifact", hint="run `avctl crawl` again")
-    query = "SELECT sha256, path, bytes, url, caption, split, truth FROM files ORDER BY sha256"
     with closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as database:
-        return [
-            (Source(sha256, crawl / path, url or path, caption, split, truth), size or 0)
-            for sha256, path, size, url, caption, split, truth in database.execute(query)
-        ]
+        return database.execute(query).fetchall()
 
 
 def group(sources: Sequence[tuple[Source, int]], most: int) -> list[Shard]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -76,6 +77,17 @@ class Crawl(Spec):
     speed_window_s: float = Field(default=10.0, gt=0)
     attempts: int = Field(default=3, gt=0)  # failed tries of one item that make a dead letter
     backoff_s: float = Field(default=1.0, ge=0)  # before the second try; four times as long before each next one
+
+    @model_validator(mode="after")
+    def _excludes(self) -> Crawl:
+        for entry in self.exclude:
+            if "://" in entry and not re.match(r"https?://[^/?#\s]", entry, re.IGNORECASE):
+                raise ValueError(f'`exclude`: "{entry}" is no URL of http or https')
+            if "://" not in entry and (not entry or re.search(r"[/:?#\s]", entry)):
+                raise ValueError(
+                    f'`exclude`: "{entry}" is neither a host nor a URL; "example.org", "https://example.org/a"'
+                )
+        return self
 
     @model_validator(mode="after")
     def _loopback(self) -> Crawl:

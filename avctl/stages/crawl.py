@@ -7,7 +7,6 @@ goes when the ledger is written, so that a folder with a ledger and no frontier 
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections import Counter
 from contextlib import closing, suppress
@@ -63,7 +62,7 @@ def _pick_up(job: Job, frontier: SqliteFrontier, ledger: Path) -> None:
 
 def _work(job: Job, section: Crawl, queue: Path, frontier: SqliteFrontier) -> str | None:
     """Settles everything; returns the position of the last file that is wanted, None if all are."""
-    expectation, workers = expected(section), job.recipe.runtime.workers or os.cpu_count() or 1
+    expectation, workers = expected(section), job.recipe.runtime.num_workers
 
     def observe(tally: Tally) -> None:
         if feeder.error:

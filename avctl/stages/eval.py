@@ -22,6 +22,7 @@ from avctl.metrics.scoring import score_clips, with_ceilings
 from avctl.metrics.watch import Footage, Watched, unwatchable, watch
 from avctl.schema import Eval
 from avctl.store.reader import Store
+from avctl.training.device import prepare
 
 # What finds events; raise the number when equal clips should be read in another way.
 WORLD_READER, PLAIN_READER = "small world 1", "onsets and peaks of motion 1"
@@ -40,6 +41,7 @@ def run(job: Job) -> None:
     """Write `scores.json` and `report.html` below `job.out`. InputError where the sample artifact is damaged."""
     spec, recipe = job.recipe.eval, job.recipe
     assert spec is not None
+    prepare(recipe.runtime.model_copy(update={"device": "cpu"}))
     reality = Reality(Store(job.inputs["preprocess"]), recipe.clip, _codecs(job))
     sections = [_section(job, each, reality, spec) for each in _sets(job.inputs["sample"])]
     if "reconstruction" in spec.metrics and reality.codecs:

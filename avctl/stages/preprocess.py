@@ -19,7 +19,7 @@ from avctl.curate.assemble import AUDIO_LATENTS, VIDEO_LATENTS, Tables, Tabulato
 from avctl.curate.funnel import funnel, write_funnel
 from avctl.curate.pool import Budget, Fault, Pool
 from avctl.curate.prepare import Outcome
-from avctl.curate.shards import PrepareShard, Shard, Workspace, group, read_ledger
+from avctl.curate.shards import PrepareShard, Shard, Workspace, group, read_ledger, read_losses
 from avctl.job import InputError, Interrupted, Job, StageError
 from avctl.schema import Preprocess
 from avctl.store.layout import Layout, layout
@@ -57,7 +57,9 @@ def run(job: Job) -> None:
 def _prepare(
     job: Job, preprocess: Preprocess, workspace: Workspace, shards: Sequence[Shard], encoder: Encoder | None
 ) -> None:
-    """Work through every shard that is not committed yet; with `retry`, also through those with refused files."""
+    """Work through every shard that is not committed yet; with `retry`, also through those with refused files.
+
+    A finished artifact has no committed shards left: there, `retry` works through all files again."""
     if job.retry:
         for shard in shards:
             if workspace.is_committed(shard) and any(outcome.reason for outcome in workspace.outcomes(shard)):
@@ -65,9 +67,9 @@ def _prepare(
     todo = [shard for shard in shards if not workspace.is_committed(shard)]
     total, done = sum(map(len, shards)), sum(map(len, shards)) - sum(map(len, todo))
     counts: Counter[str] = Counter()
-    workers = job.recipe.runtime.workers or len(os.sched_getaffinity(0))
     work = PrepareShard(workspace.scratch, preprocess, job.recipe.clip)
-    pool: Pool[Shard, Outcome] = Pool(work, workers, Budget(preprocess.item_seconds, preprocess.item_memory_mb))
+    budget = Budget(preprocess.item_seconds, preprocess.item_memory_mb)
+    pool: Pool[Shard, Outcome] = Pool(work, job.recipe.runtime.num_workers, budget)
     with closing(pool.run(todo)) as finished:
         for item in finished:
             if job.stop.is_set():
@@ -125,7 +127,7 @@ def _write(job: Job, workspace: Workspace, shards: Sequence[Shard], tables: Tabl
     job.report.note(f"writing {tables.num_kept} clips of {len(tables.sources)} files")
     write_arrays(new / "clips.zarr", workspace, shards, tables.kept, plan)
     write_tables(new / "index.sqlite", tables)
-    counts = funnel(tables)
+    counts = funnel(tables, read_losses(job.inputs["crawl"]))
     write_funnel(new, counts)
     for name in PRODUCTS:
         _put(new / name, job.out / name)

@@ -17,7 +17,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt (malloc.h)
 def prepare(runtime: Runtime) -> torch.device:
     """Set torch's threads, memory and determinism; the device to work on. MachineError where it does not exist."""
     _keep_freed_memory()
-    torch.set_num_threads(runtime.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(runtime.num_threads)
     torch.use_deterministic_algorithms(True, warn_only=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     match runtime.device:

@@ -19,6 +19,7 @@ def crawl(job):
     import sqlite3
     db = sqlite3.connect(job.out / "ledger.sqlite")
     db.execute("CREATE TABLE files (sha256, path, url, final_url, source, licence)")
+    db.execute("CREATE TABLE duplicates (url, sha256, position)")
     db.execute("INSERT INTO files VALUES ('0', 'files/0', 'https://a.example.org/x', NULL, NULL, NULL)")
     db.execute("CREATE TABLE dead (url, reason, detail, attempts)")
     db.execute("INSERT INTO dead VALUES ('https://b/x', 'timeout', 'slow', 3)")

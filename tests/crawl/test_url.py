@@ -60,4 +60,5 @@ def test_a_prefix_is_a_host_with_its_subdomains_or_the_start_of_a_url() -> None:
     assert is_below("https://EXAMPLE.com:8443/a", "Example.com")
     assert not is_below("http://badexample.com/a", "example.com")
     assert is_below("http://h/private/a", "http://h/private/")
+    assert is_below("http://h/private/a", "HTTP://H:80/private/")
     assert not is_below("http://h/public/a", "http://h/private/")

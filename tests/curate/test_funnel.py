@@ -8,6 +8,8 @@ from pathlib import Path
 from avctl.curate.assemble import Tables
 from avctl.curate.funnel import EXAMPLES, funnel, write_funnel
 
+LOSSES = [("http_404", "http://a/<x>.mp4"), ("same bytes as another", "http://a/y.mp4")]
+
 
 def tables() -> Tables:
     """Twelve files: nine silent ones, one too short, one whose clip is blurred, one used."""
@@ -25,8 +27,10 @@ def tables() -> Tables:
 
 
 def test_every_file_and_clip_is_in_one_line() -> None:
-    counts = funnel(tables())
-    files, clips = counts["files"], counts["clips"]
+    counts = funnel(tables(), LOSSES)
+    crawl, files, clips = counts["crawl"], counts["files"], counts["clips"]
+    assert crawl["found"] == files["given"] + sum(line["count"] for line in crawl["lost"].values()) == 14
+    assert crawl["lost"]["http_404"]["examples"] == ["http://a/<x>.mp4"]
     assert files["quarantined"]["silent_audio"]["count"] == 9
     assert len(files["quarantined"]["silent_audio"]["examples"]) == EXAMPLES
     assert (files["too_short"]["count"], files["all_clips_dropped"], files["used"]) == (1, 1, 1)
@@ -36,10 +40,11 @@ def test_every_file_and_clip_is_in_one_line() -> None:
 
 
 def test_the_page_stands_alone_and_escapes_names(tmp_path: Path) -> None:
-    write_funnel(tmp_path, funnel(tables()))
+    write_funnel(tmp_path, funnel(tables(), LOSSES))
     page = (tmp_path / "funnel.html").read_text()
     assert "&lt;0&gt;.mp4" in page
     assert "<0>.mp4" not in page
+    assert "http_404" in page and "same bytes as another" in page
     assert "src=" not in page
     assert "href=" not in page
-    assert json.loads((tmp_path / "funnel.json").read_text()) == funnel(tables())
+    assert json.loads((tmp_path / "funnel.json").read_text()) == funnel(tables(), LOSSES)

@@ -27,6 +27,8 @@ def test_synthetic_clips_need_leave_for_the_loopback(refusal: Refusal):
         lambda: Synthetic(count=1, size=(33, 32)),
         lambda: Synthetic(count=1, size=(4, 4)),
         lambda: Synthetic(count=1, sample_rate=20_000),
+        lambda: Crawl(sources=(Directory(path="a"),), exclude=("a.example:8080",)),  # pyright: ignore
+        lambda: Crawl(sources=(Directory(path="a"),), exclude=("ftp://a.example/",)),  # pyright: ignore
         lambda: Crawl(sources=(Directory(path="a"),), max_files=0),  # pyright: ignore
         lambda: Crawl(sources=(Directory(path="a"),), user_agent="line\nbreak"),  # pyright: ignore
     ],

@@ -73,6 +73,8 @@ def write_crawl(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     folder.mkdir()
     with closing(sqlite3.connect(folder / "ledger.sqlite")) as ledger:
         ledger.execute(f"CREATE TABLE files ({', '.join(columns)})")
+        ledger.execute("CREATE TABLE dead (url, reason, detail, attempts)")
+        ledger.execute("CREATE TABLE duplicates (url, sha256, position)")
         for row in rows:
             content = row["file"].read_bytes()
             sha256 = hashlib.sha256(content).hexdigest()
