@@ -43,13 +43,13 @@ class Output:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a batch is generated. ValueError where there is no such task or solver, or no step."""
+    """How a batch is generated. ValueError for what there is not, and for what would have no effect."""
 
     task: Task = "text_to_both"
     steps: int = 50
     guidance: float = 4.0
     solver: Solver = "euler"
-    shift: float = 1.0
+    shift: float = 1.0  # > 1 spends more steps near the noise
     keep_s: float = 1.0  # of the start of the clip, that `extend` is given
     negative_prompt: str = ""
 
@@ -59,6 +59,10 @@ class Settings:
                 raise ValueError(f"{name}={value!r}: one of {', '.join(known)} is needed")
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}: at least one is needed")
+        if not self.shift > 0:
+            raise ValueError(f"shift={self.shift}: more than 0 is needed")
+        if self.negative_prompt and self.guidance == 1:
+            raise ValueError("negative_prompt: at guidance=1 it is not read")
 
 
 class AVPipeline:
@@ -96,6 +100,7 @@ class AVPipeline:
         steps: int = 50,
         guidance: float = 4.0,
         solver: Solver = "euler",
+        shift: float = 1.0,
         seed: int = 0,
         size: tuple[int, int] | None = None,
         seconds: float | None = None,
@@ -105,14 +110,16 @@ class AVPipeline:
         image: np.ndarray | None = None,
         keep_s: float = 1.0,
     ) -> Output:
-        """One clip. What a task is given comes as a file or an array: audio (samples, channels) float in [-1, 1],
-        video (T, H, W, 3) uint8, image (H, W, 3) uint8. Of what is longer than needed the start is taken; `extend`
-        needs `keep_s` seconds of both, the other tasks a whole clip.
+        """One clip; `steps`, `guidance`, `solver` and `shift` as in the recipe's `sample`.
+
+        What a task is given comes as a file or an array: audio (samples, channels) float in [-1, 1], video (T, H, W, 3)
+        uint8, image (H, W, 3) uint8. Of what is longer than needed the start is taken; `extend` needs `keep_s` seconds
+        of both, the other tasks a whole clip.
 
         `size`, `seconds` and `fps` are the trained format; another one raises ValueError, as does an input that the
         task does not take or lacks. InputError where a file cannot be read or is too short.
         """
-        settings = Settings(task, steps, guidance, solver, keep_s=keep_s, negative_prompt=negative_prompt)
+        settings = Settings(task, steps, guidance, solver, shift, keep_s, negative_prompt)
         self._refuse_other_format(size=size and tuple(size), seconds=seconds, fps=fps)
         known = gather(task, self.clip, min(keep_s, self.clip.seconds), audio, video, image)
         return self.generate([prompt], [seeded(seed, "sample")], settings, known)[0]

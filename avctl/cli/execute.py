@@ -12,17 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from avctl.artifact import Manifest, Workspace, manifest
+from avctl.artifact import Workspace
 from avctl.artifact.store import require_intact
 from avctl.cli.report import StageReport, view_for
 from avctl.cli.resolve import Resolved
 from avctl.cli.signals import Stopper
 from avctl.errors import Failure, Interrupted, MachineError, StageError
 from avctl.job import Job
-from avctl.pipeline import Step, stage_of
+from avctl.pipeline import Step
 
 Run = Callable[[Job], None]
-HAVE_DEAD_LETTERS = ("crawl", "preprocess")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # on the disk, in a quota
 
 
@@ -52,7 +51,7 @@ class Executor:
         """The step's artifact, made if it is missing; None in a dry run."""
         if self.stopper.event.is_set():
             raise Interrupted()
-        found = self._usable(step)
+        found = self.resolved.usable(step)
         if found:
             self.view.note(f"{step.stage.name} {step.folder} is done")
             self.planned.append(_planned(step, "nothing"))
@@ -60,7 +59,8 @@ class Executor:
         if self.options.is_dry:
             self._say_plan(step)
             return None
-        if (old := self.resolved.store.find(step.stage.name, step.fingerprint)) and not self._is_asked_again(step):
+        old = self.resolved.store.find(step.stage.name, step.fingerprint)
+        if old and not self.resolved.is_asked_again(step):
             self.view.warn(f"`{old}` was made from other data: making it again, the old one is kept aside")
         return self._work(step)
 
@@ -74,27 +74,14 @@ class Executor:
         if "export" in made:
             self.view.note(f"model:  {made['export']}")
 
-    def _usable(self, step: Step) -> Path | None:
-        """The finished artifact, unless it is to be made again. Raises InputError if it is damaged."""
-        found = self.resolved.store.find(step.stage.name, step.fingerprint)
-        if not found or self._is_asked_again(step):
-            return None
-        return found if self._is_current(step, require_intact(found)) else None
-
-    def _is_asked_again(self, step: Step) -> bool:
-        return self.options.force or self._retries(step)
-
-    def _retries(self, step: Step) -> bool:
-        return self.options.retry and step.stage.name in HAVE_DEAD_LETTERS
-
     def _work(self, step: Step) -> Path:
         inputs = self.resolved.inputs(step)
         rows = {name: _input_row(self.resolved.store.root, path) for name, path in inputs.items()}
         workspace = Workspace(self.resolved.store, step, rows, self.options.overrides)
         try:
-            if found := self._usable(step):  # made by another process since we looked
+            if found := self.resolved.usable(step):  # made by another process since we looked
                 return found
-            seed = self.resolved.store.find(step.stage.name, step.fingerprint) if self._retries(step) else None
+            seed = self.resolved.store.find(step.stage.name, step.fingerprint) if self.resolved.retries(step) else None
             is_finished = workspace.open(self.resolved.sources, afresh=self.options.force, seed=seed)
             if not is_finished:
                 self._run(step, inputs, workspace)
@@ -113,7 +100,7 @@ class Executor:
         try:
             with StageReport(workspace.path / "log.jsonl", self.view) as report:
                 run = self.run_of(name)
-                run(Job(step.recipe, inputs, workspace.path, report, self.stopper.event, self._retries(step)))
+                run(Job(step.recipe, inputs, workspace.path, report, self.stopper.event, self.resolved.retries(step)))
         except (Interrupted, KeyboardInterrupt):
             workspace.leave("interrupted")
             raise
@@ -127,17 +114,8 @@ class Executor:
         finally:
             self.view.end()
 
-    def _is_current(self, step: Step, made: Manifest) -> bool:
-        """Whether every input that still exists holds the data that the artifact was made from."""
-        for name, fingerprint in step.inputs.items():
-            now = self.resolved.store.find_input(stage_of(name), fingerprint)
-            if now and name in made.inputs and manifest.read(now).digest != made.inputs[name]["digest"]:
-                return False
-        return True
-
     def _say_plan(self, step: Step) -> None:
-        status = self.resolved.store.status(step.stage.name, step.fingerprint)
-        would = {"done": "make again", "running": "wait for", "absent": "make"}.get(status, "go on with")
+        would = self.resolved.would(step)
         self.planned.append(_planned(step, would))
         self.view.say(f"would {would} {step.stage.name} {step.folder}")
 

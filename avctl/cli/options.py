@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+HAVE_DEAD_LETTERS = ("crawl", "preprocess")
+
 
 @dataclass(frozen=True)
 class Options:

@@ -41,15 +41,11 @@ def _steps(resolved: Resolved, other: Resolved | None) -> list[Row]:
     rows = []
     for step in resolved.steps:
         state = resolved.store.status(step.stage.name, step.fingerprint)
-        row: Row = {"stage": step.stage.name, "artifact": step.folder, "state": state, "would": _would(state)}
+        row: Row = {"stage": step.stage.name, "artifact": step.folder, "state": state, "would": resolved.would(step)}
         if other:
             row["shared"] = (step.stage.name, step.fingerprint) in shared
         rows.append(row)
     return rows
-
-
-def _would(state: str) -> str:
-    return {"done": "nothing", "absent": "run", "running": "wait"}.get(state, "resume")
 
 
 def _values(resolved: Resolved) -> list[Row]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avctl.cli.options import Options, running_options
+from avctl.cli.options import HAVE_DEAD_LETTERS, Options, running_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def _stage_command(name: str) -> click.Command:
     @click.command(name, help=HELP[name])
     @running_options
     def command(recipe: str, options: Options) -> None:
-        if options.retry and name not in ("crawl", "preprocess"):
+        if options.retry and name not in HAVE_DEAD_LETTERS:
             raise click.UsageError(f"`{name}` has no dead letters to retry")
         _make(recipe, options, only=name)
 

@@ -106,7 +106,7 @@ def _make(job: Job, pipe: AVPipeline, store: Store, each: Set, batch: range) -> 
         solver=sample.solver,
         shift=sample.shift,
         keep_s=request.keep_s,
-        negative_prompt=sample.negative_prompt,
+        negative_prompt=sample.negative_prompt if request.guidance != 1 else "",
     )
     generators = [seeded(job.recipe.seed, "sample", each.name, i) for i in batch]
     known = _known(request, store, each.rows[batch.start : batch.stop])

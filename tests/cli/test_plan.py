@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 Avctl = Callable[..., subprocess.CompletedProcess[str]]
+Finish = Callable[..., tuple[int, str, str]]
 
 
 def test_a_plan_lists_every_artifact_and_every_value(avctl: Avctl, recipe_file: Path):
@@ -39,3 +40,16 @@ def test_a_recipe_like_itself_has_no_difference(avctl: Avctl, recipe_file: Path)
 def test_overrides_are_compared_with_the_recipe_as_it_stands(avctl: Avctl, recipe_file: Path):
     done = avctl("plan", recipe_file, "--like", recipe_file, "-o", "train.batch=7")
     assert done.stdout.splitlines()[-1].split() == ["train.batch", "7", "-o", "train.batch=7", "1"]
+
+
+def test_plan_says_what_run_would_do(avctl: Avctl, finish: Finish):
+    def would(command: str, *words: str) -> list[str]:
+        said = json.loads(avctl(command, "small.py::fine", *words, "--json").stdout)
+        return [row["would"] for row in said["steps" if command == "plan" else "planned"]][:3]
+
+    assert would("plan") == would("run", "--dry-run") == ["make", "make", "make"]
+    crawl = Path(finish()[1].splitlines()[0])
+    assert would("plan") == would("run", "--dry-run") == ["nothing", "nothing", "make"]
+    crawl.rename(crawl.with_name("aside"))
+    finish("def crawl(job): (job.out / 'data').write_text('new')\ndef preprocess(job): raise ValueError")
+    assert would("plan") == would("run", "--dry-run") == ["nothing", "make again", "make"]
