@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from avctl.data.seed import seeded
+from avctl.codecs.convert import to_pixels
+from avctl.compute.precision import autocast
+from avctl.compute.seed import seeded
 from avctl.diffusion import flow, solvers
 from avctl.diffusion.guidance import guided_velocity
 from avctl.diffusion.known import Known, gather
@@ -24,7 +26,6 @@ from avctl.models import pretrained
 from avctl.models.latents import Latents
 from avctl.models.pretrained import Pretrained
 from avctl.schema.train import Dtype, Task
-from avctl.training.precision import autocast
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ class AVPipeline:
             else self.model.audio_codec.decode(latents.audio, self.clip.samples)
         )
         assert frames is not None and samples is not None
-        pixels = ((frames.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 1, 3, 4, 2).cpu().numpy()
+        pixels = to_pixels(frames).cpu().numpy()
         sound = samples.float().clamp(-1, 1).transpose(1, 2).cpu().numpy()
         return [Output(f, a, self.clip.fps, self.clip.sample_rate) for f, a in zip(pixels, sound, strict=True)]
 

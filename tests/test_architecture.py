@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 AVCTL = ROOT / "avctl"
 LAYERS = (
     "cli", "stages", "generate", "cluster", "training", "metrics", "data", "diffusion", "models", "codecs", "curate",
-    "crawl", "store", "media", "kernels", "job", "artifact", "pipeline", "schema", "recipe", "errors",
+    "crawl", "store", "media", "compute", "kernels", "job", "artifact", "pipeline", "schema", "recipe", "errors",
 )  # fmt: skip
 LIGHT = ("cli", "recipe", "schema", "pipeline", "artifact", "job", "errors")
 HEAVY = ("torch", "torchvision", "torchaudio", "numpy", "av", "zarr", "scipy", "onnx", "matplotlib")

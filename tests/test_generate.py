@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import avctl
-from avctl.data.seed import seeded
+from avctl.compute.seed import seeded
 from avctl.diffusion.known import Known
 from avctl.errors import InputError
 from avctl.generate import AVPipeline, Output, Settings

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from avctl.codecs.build import build_audio_codec, build_video_codec
+from avctl.codecs.convert import from_pixels, from_samples
 from avctl.schema import Clip, Preprocess, Trained
 
 BATCH = 16  # clips at once; fixed, because another batch size may round differently
@@ -48,8 +49,8 @@ class Encoder:
         with torch.inference_mode(), _one_thread():
             for first in range(0, len(frames), BATCH):
                 part = slice(first, first + BATCH)
-                pixels = self._tensor(frames[part]).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
-                sound = self._tensor(audio[part]).transpose(1, 2).float() / 32_768
+                pixels = from_pixels(self._tensor(frames[part]))
+                sound = from_samples(self._tensor(audio[part]))
                 video_latents[part] = self._video.encode(pixels).half().cpu().numpy()
                 audio_latents[part] = self._audio.encode(sound).half().cpu().numpy()
         return video_latents, audio_latents

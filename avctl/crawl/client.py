@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 from httpx_secure import SSRFProtectionError, httpx_ssrf_protection
 
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 from avctl.schema import Crawl
 
 _TIMEOUT = httpx.Timeout(30.0, connect=20.0, pool=None)  # seconds of silence
@@ -56,21 +56,21 @@ class Client:
 
     @asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[httpx.Response]:
-        """The streamed answer to one GET. What goes wrong, also while the body is read, is raised as `Failure`."""
+        """The streamed answer to one GET. What goes wrong, also while the body is read, is raised as `FetchFailure`."""
         client = self._private if self.is_private(url) else self._public
         try:
             async with client.stream("GET", url, headers=headers) as response:
                 yield response
         except SSRFProtectionError as error:
-            raise Failure("private_address", f"`{error.hostname}` is not at a public address") from error
+            raise FetchFailure("private_address", f"`{error.hostname}` is not at a public address") from error
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as error:
-            raise Failure("bad_url", type(error).__name__) from error
+            raise FetchFailure("bad_url", type(error).__name__) from error
         except httpx.TimeoutException as error:
-            raise Failure("timeout", type(error).__name__, is_passing=True) from error
+            raise FetchFailure("timeout", type(error).__name__, is_passing=True) from error
         except (httpx.ConnectError, ssl.SSLError) as error:
-            raise Failure("unreachable", "no connection", is_passing=True) from error
+            raise FetchFailure("unreachable", "no connection", is_passing=True) from error
         except httpx.TransportError as error:
-            raise Failure("broken_off", type(error).__name__, is_passing=True) from error
+            raise FetchFailure("broken_off", type(error).__name__, is_passing=True) from error
 
 
 def _client(crawl: Crawl, certificates: ssl.SSLContext) -> httpx.AsyncClient:

@@ -14,7 +14,7 @@ from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.sniff import HEAD, Kind, sniff
 
 _CHECKPOINT = 32_000_000  # bytes between two checkpoints: a second of a fast line, an hour of a slow one
@@ -28,7 +28,7 @@ class Kept(NamedTuple):
 
 
 class Deposit:
-    """Opens the partial file of `url` below `out`. Raises `Failure` if another worker writes it."""
+    """Opens the partial file of `url` below `out`. Raises `FetchFailure` if another worker writes it."""
 
     def __init__(self, out: Path, url: str, max_bytes: int):
         self.out, self.max_bytes = out, max_bytes
@@ -67,7 +67,7 @@ class Deposit:
         self.etag = etag
 
     def write(self, chunk: bytes) -> None:
-        """Raises `Failure` when the file is too large, or is seen to be no media."""
+        """Raises `FetchFailure` when the file is too large, or is seen to be no media."""
         self._count(chunk)
         self._file.write(chunk)
         if self.etag and self.size - self._checked >= _CHECKPOINT:
@@ -83,7 +83,7 @@ class Deposit:
             self._checked = self.size
 
     def finish(self) -> Kept:
-        """Moves the complete file into the artifact. Raises `Failure` if it is no media."""
+        """Moves the complete file into the artifact. Raises `FetchFailure` if it is no media."""
         kind = self._kind()
         os.fsync(self._file.fileno())
         digest = self._digest.hexdigest()
@@ -110,7 +110,7 @@ class Deposit:
     def _count(self, chunk: bytes) -> None:
         self.size += len(chunk)
         if self.size > self.max_bytes:
-            raise Failure("too_large", f"more than {self.max_bytes} bytes")
+            raise FetchFailure("too_large", f"more than {self.max_bytes} bytes")
         self._digest.update(chunk)
         if len(self._head) < HEAD:
             self._head += chunk[: HEAD - len(self._head)]
@@ -119,10 +119,10 @@ class Deposit:
 
     def _kind(self) -> Kind:
         if not self.size:
-            raise Failure("empty", "no bytes")
+            raise FetchFailure("empty", "no bytes")
         if kind := sniff(self._head):
             return kind
-        raise Failure("not_media", f"starts with {self._head[:16]!r}")
+        raise FetchFailure("not_media", f"starts with {self._head[:16]!r}")
 
 
 def _open_alone(path: Path) -> FileIO:
@@ -133,7 +133,7 @@ def _open_alone(path: Path) -> FileIO:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise Failure("in_use", "another worker writes this file", is_passing=True) from None
+            raise FetchFailure("in_use", "another worker writes this file", is_passing=True) from None
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
         file.close()  # it was moved into the artifact between the two calls

@@ -15,7 +15,7 @@ from avctl.crawl.client import Client
 from avctl.crawl.deposit import Deposit
 from avctl.crawl.frontier import Item
 from avctl.crawl.local import copy_local
-from avctl.crawl.outcome import Failure, Page, Stored
+from avctl.crawl.outcome import FetchFailure, Page, Stored
 from avctl.crawl.pages import media_links
 from avctl.crawl.politeness import REDIRECTS, Gate, Robots, retry_after_s
 from avctl.crawl.provenance import FetchLog
@@ -40,7 +40,7 @@ class Fetcher:
         self.robots = Robots(client, self.gate)
 
     async def fetch(self, item: Item) -> Stored | Page:
-        """Raises `Failure`."""
+        """Raises `FetchFailure`."""
         self._refuse_licence(item.licence)
         self._refuse_excluded(item.url)
         if item.url.startswith("file:"):
@@ -52,7 +52,7 @@ class Fetcher:
             if not isinstance(answer, str):
                 return answer
             url = answer
-        raise Failure("redirects", f"more than {_MAX_REDIRECTS}")
+        raise FetchFailure("redirects", f"more than {_MAX_REDIRECTS}")
 
     async def _ask(self, item: Item, url: str, verdict: str) -> Stored | Page | str:
         """One request: a result, or the URL to which it is redirected."""
@@ -65,7 +65,7 @@ class Fetcher:
                 answer = Stored(sha256, path, size, kind.media_type, self._name(url), verdict)
             is_over = True
             return answer
-        except Failure as failure:
+        except FetchFailure as failure:
             is_over = not failure.is_passing
             raise
         finally:
@@ -87,12 +87,12 @@ class Fetcher:
                     entry.received(deposit.size)
                     return None if page is None else self._page(url, page)
         except TimeoutError:
-            raise Failure("too_long", f"took more than {self.crawl.max_seconds:g} s", is_passing=True) from None
+            raise FetchFailure("too_long", f"took more than {self.crawl.max_seconds:g} s", is_passing=True) from None
 
     def _redirect(self, url: str, location: str) -> str:
         target = canonical(urljoin(url, location))
         if not self.client.may_lead(url, target):
-            raise Failure("private_address", f"a redirect leads to `{urlsplit(target).hostname}`")
+            raise FetchFailure("private_address", f"a redirect leads to `{urlsplit(target).hostname}`")
         self._refuse_excluded(target)
         return target
 
@@ -102,11 +102,11 @@ class Fetcher:
             wait_s = retry_after_s(response)
             if wait_s:
                 self.gate.pause(url, wait_s)
-            raise Failure("http_status", str(status), is_passing=True, retry_after_s=wait_s)
+            raise FetchFailure("http_status", str(status), is_passing=True, retry_after_s=wait_s)
         if status not in (200, 206, 416):
-            raise Failure("http_status", str(status))
+            raise FetchFailure("http_status", str(status))
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise Failure("encoded", "the body is compressed although that was not asked for")
+            raise FetchFailure("encoded", "the body is compressed although that was not asked for")
 
     def _page(self, url: str, body: bytes) -> Page:
         links = media_links(body.decode("utf-8", "replace"), url)
@@ -114,12 +114,12 @@ class Fetcher:
 
     def _refuse_licence(self, licence: str | None) -> None:
         if self.crawl.licences is not None and licence not in self.crawl.licences:
-            raise Failure("licence", f"`{licence}` is not one that the recipe takes")
+            raise FetchFailure("licence", f"`{licence}` is not one that the recipe takes")
 
     def _refuse_excluded(self, url: str) -> None:
         for prefix in self.crawl.exclude:
             if is_below(url, prefix):
-                raise Failure("excluded", f"the recipe excludes `{prefix}`")
+                raise FetchFailure("excluded", f"the recipe excludes `{prefix}`")
 
     def _address(self, url: str) -> str:
         for prefix, address in self.served.items():

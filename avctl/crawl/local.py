@@ -7,12 +7,12 @@ import stat
 from pathlib import Path
 
 from avctl.crawl.deposit import Deposit
-from avctl.crawl.outcome import Failure, Stored
+from avctl.crawl.outcome import FetchFailure, Stored
 from avctl.crawl.url import local_path
 
 
 def copy_local(url: str, out: Path, max_bytes: int) -> Stored:
-    """Copies the file behind a `file:` URL. Raises `Failure`: missing, unreadable, changed, ..."""
+    """Copies the file behind a `file:` URL. Raises `FetchFailure`: missing, unreadable, changed, ..."""
     deposit = Deposit(out, url, max_bytes)
     try:
         deposit.restart(etag=None)
@@ -28,12 +28,12 @@ def open_regular(path: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise Failure("missing", "no such file") from None
+        raise FetchFailure("missing", "no such file") from None
     except OSError as error:
-        raise Failure("unreadable", error.strerror or type(error).__name__) from error
+        raise FetchFailure("unreadable", error.strerror or type(error).__name__) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise Failure("not_a_file", "a folder, pipe, socket or device")
+        raise FetchFailure("not_a_file", "a folder, pipe, socket or device")
     return descriptor
 
 
@@ -44,11 +44,11 @@ def _copy(path: Path, deposit: Deposit) -> None:
             deposit.write(chunk)
         after = os.fstat(source.fileno())
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise Failure("changed", "the file changed while it was read", is_passing=True)
+        raise FetchFailure("changed", "the file changed while it was read", is_passing=True)
 
 
 def _read(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, 1 << 20)
     except OSError as error:
-        raise Failure("unreadable", error.strerror or type(error).__name__, is_passing=True) from error
+        raise FetchFailure("unreadable", error.strerror or type(error).__name__, is_passing=True) from error

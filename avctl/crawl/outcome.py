@@ -24,7 +24,7 @@ class Page:
     links: tuple[str, ...]
 
 
-class Failure(Exception):
+class FetchFailure(Exception):
     """An item that could not be had. `reason` is a class for counting, `detail` says the particulars.
 
     Neither holds a time, a port or an address of memory, so that two crawls of the same world say the same.

@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 from urllib.parse import urljoin
 
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.url import canonical
 
 # Without .ts and .mts, which more often name TypeScript.
@@ -47,5 +47,5 @@ class _Links(HTMLParser):
     def _add(self, link: str) -> None:
         try:
             self.found[canonical(urljoin(self.origin, link.strip()))] = None
-        except (Failure, ValueError):
+        except (FetchFailure, ValueError):
             return  # a link that is no http URL leads nowhere: blob:, data:, javascript:

@@ -16,7 +16,7 @@ import httpx
 from protego import Protego
 
 from avctl.crawl.client import Client
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.url import canonical, host
 
 REDIRECTS = (301, 302, 303, 307, 308)
@@ -88,7 +88,7 @@ class Robots:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def check(self, url: str) -> Verdict:
-        """Raises `Failure` if `url` is disallowed, or if robots.txt cannot be had."""
+        """Raises `FetchFailure` if `url` is disallowed, or if robots.txt cannot be had."""
         origin = urljoin(url, "/robots.txt")
         async with self._locks[origin]:
             if origin not in self._rules:
@@ -98,7 +98,7 @@ class Robots:
         if rules is None:
             return "none"
         if not rules.can_fetch(url, self._agent):
-            raise Failure("robots", f"{urlsplit(url).hostname} disallows it")
+            raise FetchFailure("robots", f"{urlsplit(url).hostname} disallows it")
         return "allowed"
 
     def _obey_delay(self, origin: str) -> None:
@@ -113,7 +113,7 @@ class Robots:
                 if answer.status_code in REDIRECTS and "location" in answer.headers:
                     target = canonical(urljoin(url, answer.headers["location"]))
                     if not self.client.may_lead(url, target):
-                        raise Failure("robots_unreachable", "robots.txt leads to a private host")
+                        raise FetchFailure("robots_unreachable", "robots.txt leads to a private host")
                     url = target
                     continue
                 return await self._read(url, answer)
@@ -125,7 +125,9 @@ class Robots:
             wait_s = retry_after_s(answer)
             if wait_s:
                 self.gate.pause(url, wait_s)
-            raise Failure("robots_unreachable", f"robots.txt answers {status}", is_passing=True, retry_after_s=wait_s)
+            raise FetchFailure(
+                "robots_unreachable", f"robots.txt answers {status}", is_passing=True, retry_after_s=wait_s
+            )
         if status != 200:
             return None
         return Protego.parse((await _read_start(answer, _MAX_ROBOTS_BYTES)).decode("utf-8", "replace"))
@@ -137,7 +139,7 @@ async def _patience() -> AsyncIterator[None]:
         async with asyncio.timeout(_MAX_ROBOTS_S):
             yield
     except TimeoutError:
-        raise Failure("robots_unreachable", "robots.txt comes too slowly", is_passing=True) from None
+        raise FetchFailure("robots_unreachable", "robots.txt comes too slowly", is_passing=True) from None
 
 
 async def _read_start(answer: httpx.Response, max_bytes: int) -> bytes:

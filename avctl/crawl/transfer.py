@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 
 from avctl.crawl.deposit import Deposit
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.sniff import HEAD, sniff
 from avctl.schema import Crawl
 
@@ -27,11 +27,11 @@ def resume_headers(deposit: Deposit) -> dict[str, str]:
 
 
 async def receive(response: httpx.Response, deposit: Deposit, crawl: Crawl, may_be_page: bool) -> bytes | None:
-    """Reads the body into `deposit`; returns it instead if it is an HTML page. Raises `Failure`."""
+    """Reads the body into `deposit`; returns it instead if it is an HTML page. Raises `FetchFailure`."""
     expected = _start(deposit, response)
     length = response.headers.get("content-length", "")
     if length.isdigit() and deposit.size + int(length) > crawl.max_bytes:
-        raise Failure("too_large", f"more than {crawl.max_bytes} bytes")
+        raise FetchFailure("too_large", f"more than {crawl.max_bytes} bytes")
     body = _chunks(response, crawl)
     if may_be_page and _media_type(response) in _PAGE_TYPES:
         head = await _take(body, HEAD)
@@ -41,7 +41,7 @@ async def receive(response: httpx.Response, deposit: Deposit, crawl: Crawl, may_
     async for chunk in body:
         deposit.write(chunk)
     if expected is not None and deposit.size != expected:
-        raise Failure("broken_off", "fewer bytes than announced", is_passing=True)
+        raise FetchFailure("broken_off", "fewer bytes than announced", is_passing=True)
     return None
 
 
@@ -56,13 +56,13 @@ def _start(deposit: Deposit, response: httpx.Response) -> int | None:
     span = _RANGE.match(response.headers.get("content-range", "")) if response.status_code == 206 else None
     if partial is None or span is None or int(span[1]) != partial[0] or etag not in (None, partial[1]):
         deposit.restart(None)
-        raise Failure("changed", "the file changed between two tries", is_passing=True)
+        raise FetchFailure("changed", "the file changed between two tries", is_passing=True)
     deposit.resume(*partial)
     return int(span[2]) if span[2] != "*" else None
 
 
 async def _chunks(response: httpx.Response, crawl: Crawl) -> AsyncIterator[bytes]:
-    """The body as it comes. Raises `Failure` when `speed_window_s` go by with too few bytes."""
+    """The body as it comes. Raises `FetchFailure` when `speed_window_s` go by with too few bytes."""
     clock = asyncio.get_running_loop().time
     quota = crawl.min_bytes_per_s * crawl.speed_window_s
     body, until, received = response.aiter_raw(), clock() + crawl.speed_window_s, 0
@@ -73,7 +73,7 @@ async def _chunks(response: httpx.Response, crawl: Crawl) -> AsyncIterator[bytes
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise Failure("too_slow", f"under {crawl.min_bytes_per_s:g} bytes a second", is_passing=True) from None
+            raise FetchFailure("too_slow", f"under {crawl.min_bytes_per_s:g} bytes a second", is_passing=True) from None
         yield chunk
         received += len(chunk)
         if received >= quota:

@@ -9,27 +9,27 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import httpx
 
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")  # RFC 3986, 2.3
 _ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 
 
 def canonical(url: str) -> str:
-    """The normal form of RFC 3986, 6.2.2-3, without fragment: scheme and host in lower case, no default port,
-    no dot segments, escapes in upper case and only where needed. Raises `Failure` unless it is plain http or https."""
+    """The normal form of RFC 3986, 6.2.2-3, without fragment: scheme and host in lower case, no default port, no dot
+    segments, escapes in upper case and only where needed. Raises `FetchFailure` unless it is plain http or https."""
     scheme, colon, rest = url.strip().partition(":")
     try:
         parsed = httpx.URL(f"{scheme.lower()}{colon}{rest}")
     except (httpx.InvalidURL, ValueError) as error:
-        raise Failure("bad_url", str(error)) from error
+        raise FetchFailure("bad_url", str(error)) from error
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise Failure("bad_url", f"`{parsed.scheme or url}` is not http or https")
+        raise FetchFailure("bad_url", f"`{parsed.scheme or url}` is not http or https")
     if parsed.userinfo:
-        raise Failure("bad_url", "it names a user or a password")
+        raise FetchFailure("bad_url", "it names a user or a password")
     name, port = parsed.raw_host.decode("ascii").rstrip("."), parsed.port
     if not name or not (port is None or 0 < port < 65_536):
-        raise Failure("bad_url", "it names no host or port that could exist")
+        raise FetchFailure("bad_url", "it names no host or port that could exist")
     netloc = (f"[{name}]" if ":" in name else name) + ("" if port is None else f":{port}")
     return _ESCAPE.sub(_unescape, f"{parsed.scheme}://{netloc}{parsed.raw_path.decode('ascii')}")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from avctl.crawl.frontier import Claim, Frontier, Item, LostLease, Tally
-from avctl.crawl.outcome import Failure, Page, Stored
+from avctl.crawl.outcome import FetchFailure, Page, Stored
 from avctl.crawl.url import host
 from avctl.job import Interrupted
 
@@ -105,13 +105,13 @@ class Worker:
     def _settle(self, claim: Claim, task: asyncio.Task[Stored | Page]) -> None:
         try:
             result = task.result()
-        except Failure as failure:
+        except FetchFailure as failure:
             self.frontier.fail(claim.token, failure.reason, failure.detail, self._retry_at(claim, failure))
         else:
             found = _linked(claim.item, result) if isinstance(result, Page) else ()
             self.frontier.ack(claim.token, result, found)
 
-    def _retry_at(self, claim: Claim, failure: Failure) -> float | None:
+    def _retry_at(self, claim: Claim, failure: FetchFailure) -> float | None:
         wait_s = failure.retry_after_s or self.backoff_s * 4**claim.failures * self._jitter.uniform(1.0, 1.5)
         return time.time() + wait_s if failure.is_passing and wait_s <= _MAX_WAIT_S else None
 

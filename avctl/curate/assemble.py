@@ -17,15 +17,13 @@ import numpy as np
 
 from avctl.curate.filters import NAMES
 from avctl.curate.prepare import Candidate, Outcome, Source
-from avctl.curate.shards import Shard, Workspace
+from avctl.curate.shards import LATENTS, Shard, WorkFolder
 from avctl.curate.splits import side
 from avctl.curate.truth import shift
 from avctl.schema import Clip, Preprocess
 from avctl.store.index import write_index
-from avctl.store.layout import Layout
+from avctl.store.layout import StoreLayout
 from avctl.store.writer import Writer
-
-VIDEO_LATENTS, AUDIO_LATENTS = "video.f16", "audio.f16"  # files of a committed shard
 
 
 @dataclass
@@ -45,7 +43,7 @@ class Tables:
 class Tabulator:
     """Turns outcomes into rows. Feed it every source in order: the first of equal clips is kept."""
 
-    def __init__(self, preprocess: Preprocess, clip: Clip, layout: Layout, codecs: str | None):
+    def __init__(self, preprocess: Preprocess, clip: Clip, layout: StoreLayout, codecs: str | None):
         self.preprocess, self.clip, self.layout = preprocess, clip, layout
         self._made_by = {
             "clip": clip.model_dump(mode="json"),
@@ -115,7 +113,7 @@ class Tabulator:
 
 
 def write_arrays(
-    path: Path, workspace: Workspace, shards: Sequence[Shard], kept: Sequence[Sequence[int]], layout: Layout
+    path: Path, workspace: WorkFolder, shards: Sequence[Shard], kept: Sequence[Sequence[int]], layout: StoreLayout
 ) -> None:
     """`clips.zarr` with the kept clips of every shard, in order."""
     writer = Writer(path, layout, sum(map(len, kept)))
@@ -126,10 +124,10 @@ def write_arrays(
     writer.close()
 
 
-def shard_arrays(workspace: Workspace, shard: Shard, layout: Layout) -> Mapping[str, np.ndarray]:
+def shard_arrays(workspace: WorkFolder, shard: Shard, layout: StoreLayout) -> Mapping[str, np.ndarray]:
     """The arrays of a committed shard by their name in the store."""
     arrays = {layout.video.name: workspace.frames(shard), layout.audio.name: workspace.audio(shard)}
-    for series, file in ((layout.video_latents, VIDEO_LATENTS), (layout.audio_latents, AUDIO_LATENTS)):
+    for series, file in zip((layout.video_latents, layout.audio_latents), LATENTS, strict=True):
         if series:
             arrays[series.name] = workspace.read(shard, file, np.float16, (series.length, *series.item))
     return arrays

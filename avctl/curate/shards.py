@@ -26,6 +26,7 @@ from avctl.schema import Clip, Preprocess
 
 SHARD_BYTES = 64 * 2**20  # of source files: long films get a shard each, so that all workers have something to do
 FRAMES, AUDIO, OUTCOMES = "frames.u8", "audio.i16", "outcomes.json"
+LATENTS = ("video.f16", "audio.f16")
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class PrepareShard:
                 yield outcome
 
 
-class Workspace:
+class WorkFolder:
     """`work/` of the stage: committed shards, and the scratch folder of this run."""
 
     def __init__(self, folder: Path, clip: Clip):
@@ -134,6 +135,11 @@ class Workspace:
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
         os.replace(folder, self.folder / shard.name)
+
+    def write_latents(self, shard: Shard, video: np.ndarray, audio: np.ndarray) -> None:
+        """Put the latents of the clips of a shard beside them, before it is committed."""
+        for file, values in zip(LATENTS, (video, audio), strict=True):
+            (self.scratch / shard.name / file).write_bytes(values.tobytes())
 
     def withdraw(self, shard: Shard) -> None:
         """Undo a commit: the shard will be worked through again."""

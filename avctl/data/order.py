@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import torch
 
-from avctl.data.seed import seeded
+from avctl.compute.seed import seeded
 
 
 class Order:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avctl.codecs.convert import from_pixels
 from avctl.media.load import load_frames, load_sound
 from avctl.schema import Clip
 from avctl.schema.train import Task
@@ -66,7 +67,7 @@ def _frames(name: str, video: np.ndarray | str | Path, clip: Clip, count: int) -
     _check(name, video, (count, *clip.size, 3), "uint8")
     kept = video[:count]
     whole = np.concatenate([kept, kept[-1:].repeat(clip.frames - count, axis=0)])
-    return torch.from_numpy(whole).permute(0, 3, 1, 2).float()[None] / 127.5 - 1
+    return from_pixels(torch.from_numpy(whole))[None]
 
 
 def _samples(audio: np.ndarray | str | Path, clip: Clip, count: int) -> Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from avctl.codecs.codec import AudioCodec, VideoCodec
+from avctl.codecs.convert import from_pixels, to_pixels
 from avctl.metrics.measures import Measure, Values
 from avctl.metrics.reconstruction import mel_distance_db, psnr, si_sdr_db, ssim
 from avctl.metrics.statistics import mean
@@ -22,11 +23,10 @@ def there_and_back(clips: Sequence[Footage], video: VideoCodec, audio: AudioCode
     back: list[Footage] = []
     for first in range(0, len(clips), _BATCH):
         batch = clips[first : first + _BATCH]
-        pixels = torch.from_numpy(np.stack([clip.frames for clip in batch])).permute(0, 1, 4, 2, 3)  # B T 3 H W
+        frames = from_pixels(torch.from_numpy(np.stack([clip.frames for clip in batch])))
         samples = torch.from_numpy(np.stack([clip.audio for clip in batch])).transpose(1, 2)  # B channels samples
-        frames = video.decode(video.encode(pixels.float() / 127.5 - 1)).clamp(-1, 1)
+        shown = to_pixels(video.decode(video.encode(frames))).numpy()
         sound = audio.decode(audio.encode(samples), samples.shape[2]).clamp(-1, 1)
-        shown = ((frames + 1) * 127.5).round().byte().permute(0, 1, 3, 4, 2).numpy()
         back += [Footage(f, a) for f, a in zip(shown, sound.transpose(1, 2).numpy(), strict=True)]
     return back
 

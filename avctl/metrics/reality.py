@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from avctl.codecs.codec import AudioCodec, VideoCodec
+from avctl.codecs.convert import FULL_SCALE
 from avctl.codecs.mdct import MDCTCodec
 from avctl.metrics.codec_loss import codec_loss, there_and_back
 from avctl.metrics.score import Record, Score
 from avctl.metrics.scoring import score, score_clips
 from avctl.metrics.watch import Footage, Watched, watch
 from avctl.schema import Clip, Eval
-from avctl.store.reader import ClipRow, Store
+from avctl.store.reader import ClipRow, ClipStore
 
 NUM_DECODED = 32  # clips that go through the codecs: Griffin-Lim takes a tenth of a second each
 
@@ -28,7 +29,7 @@ class Codecs:
 class Reality:
     """Held-out clips of a store, each read and watched once."""
 
-    def __init__(self, store: Store, clip: Clip, codecs: Codecs | None):
+    def __init__(self, store: ClipStore, clip: Clip, codecs: Codecs | None):
         self.store, self.clip, self.codecs = store, clip, codecs
         self.rows = {row.clip_id: row for row in store.clips()}
         held_out = [row for row in self.rows.values() if row.split == "test"] or list(self.rows.values())
@@ -39,7 +40,7 @@ class Reality:
         self._watched: dict[str, Watched] = {}
 
     def read(self, row: ClipRow) -> Footage:
-        return Footage(self.store.frames(row), self.store.audio(row).astype(np.float32) / 32_768)
+        return Footage(self.store.frames(row), self.store.audio(row).astype(np.float32) / FULL_SCALE)
 
     def watch(self, row: ClipRow) -> Watched:
         if row.clip_id not in self._watched:
@@ -49,7 +50,7 @@ class Reality:
     def ceilings(self, rows: Sequence[ClipRow], spec: Eval, record: Record) -> tuple[list[Score], list[Score]]:
         """Scores of the real clips of a set, and of held-out clips through the codecs; both without intervals.
 
-        None for a set without real clips: others would be read in another way.
+        No scores for a set without real clips: others would be read in another way.
         """
         if not rows:
             return [], []

@@ -50,9 +50,14 @@ class Watched:
         return getattr(self.seen, attribute) == self.truth[attribute]
 
 
+def world_truth(truth: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The truth if it is one of the small world: a manifest may give any other."""
+    return truth if truth and {*ATTRIBUTES[:3], "events_s"} <= truth.keys() else None
+
+
 def watch(clip: Footage, fps: int, sample_rate: int, truth: Mapping[str, Any] | None) -> Watched:
-    """`truth` that is not of the small world says nothing here."""
-    truth = truth if truth and "family" in truth else None
+    """What `truth` says is read only where it is of the small world."""
+    truth = world_truth(truth)
     return Watched(
         truth=truth,
         seen=see(clip.frames, fps) if truth else NOTHING_SEEN,
@@ -64,5 +69,4 @@ def watch(clip: Footage, fps: int, sample_rate: int, truth: Mapping[str, Any] | 
 
 def unwatchable(seconds: float, truth: Mapping[str, Any] | None) -> Watched:
     """A clip that cannot be decoded: nothing is seen or heard, and that is wrong."""
-    truth = truth if truth and "family" in truth else None
-    return Watched(truth, NOTHING_SEEN, NOTHING_HEARD, np.empty(0), seconds, is_failed=True)
+    return Watched(world_truth(truth), NOTHING_SEEN, NOTHING_HEARD, np.empty(0), seconds, is_failed=True)

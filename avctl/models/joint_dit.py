@@ -108,6 +108,7 @@ class Patches:
         self.tokens_per_frame = self.grid[0] * self.grid[1]
         self.sizes = (math.prod(spec.video_patch) * layout.video_channels, spec.audio_patch * layout.audio_channels)
         self.seconds = (spec.video_patch[0] / layout.video_rate, spec.audio_patch / layout.audio_rate)  # a token lasts
+        self.starts_s = (0.0, layout.audio_start_s)  # of the first tokens
 
     @property
     def spans(self) -> tuple[int, int]:
@@ -139,8 +140,8 @@ class Patches:
         rows, columns = self.grid
         frames = num_video // self.tokens_per_frame
         video_time, audio_time = (
-            (torch.arange(count, device=like.device) + 0.5) * seconds
-            for count, seconds in zip((frames, num_audio), self.seconds, strict=True)
+            start_s + (torch.arange(count, device=like.device) + 0.5) * seconds
+            for count, seconds, start_s in zip((frames, num_audio), self.seconds, self.starts_s, strict=True)
         )
         place = torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"), dim=-1).view(
             -1, 2

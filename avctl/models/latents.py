@@ -36,6 +36,7 @@ class Layout:
     audio_frames: int
     audio_channels: int
     audio_rate: float
+    audio_start_s: float = 0.0  # when the first latent frame begins
 
     @classmethod
     def of(cls, clip: Clip, video: VideoCodec, audio: AudioCodec) -> Layout:
@@ -49,4 +50,5 @@ class Layout:
             audio_frames=audio.latent_frames(clip.samples),
             audio_channels=audio.channels,
             audio_rate=clip.sample_rate / audio.hop,
+            audio_start_s=audio.spec.first_sample / clip.sample_rate,
         )

@@ -10,7 +10,7 @@ import importlib.util
 import re
 import zlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +75,11 @@ class SentenceText(nn.Module):
     @torch.no_grad()
     def tokenize(self, captions: Sequence[str]) -> Tensor:
         """captions -> frozen token states (B, L, W); padding is zero everywhere."""
-        tokenizer, model = _load_sentence_model(self.folder)
         states = torch.zeros(len(captions), self.max_tokens, self.state_width)
         for row, caption in zip(states, captions, strict=True):
             if caption.strip():
-                hidden = model(**tokenizer(caption, return_tensors="pt", truncation=True, max_length=self.max_tokens))
-                row[: hidden.last_hidden_state.shape[1]] = hidden.last_hidden_state[0]
+                found = _sentence_states(self.folder, caption, self.max_tokens)
+                row[: len(found)] = found
         return states
 
     def is_too_long(self, caption: str) -> bool:
@@ -92,6 +91,14 @@ class SentenceText(nn.Module):
         real = tokens.abs().amax(-1, keepdim=True).gt(0).to(tokens.dtype)  # B L 1
         mean = (tokens * real).sum(1) / real.sum(1).clamp(min=1)
         return normalize(self.project(tokens + (1 - real) * self.empty)), self.pool(mean)
+
+
+@lru_cache(maxsize=8_192)  # captions; some 20 kB each
+def _sentence_states(folder: Path, caption: str, max_tokens: int) -> Tensor:
+    """(tokens, W) of one caption: training asks for the same ones epoch after epoch."""
+    tokenizer, model = _load_sentence_model(folder)
+    tokens = tokenizer(caption, return_tensors="pt", truncation=True, max_length=max_tokens)
+    return model(**tokens).last_hidden_state[0].clone()
 
 
 def _words(caption: str) -> list[str]:

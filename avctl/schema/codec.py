@@ -40,6 +40,11 @@ class MDCT(Spec):
     kind: Literal["mdct"] = "mdct"
     hop: int = Field(default=320, gt=0)  # samples a latent frame
 
+    @property
+    def first_sample(self) -> float:
+        """Where the hop of the first latent frame begins: its window is centred on the first sample."""
+        return -self.hop / 2
+
     def latent_frames(self, samples: int) -> int:
         """Latent frames that cover `samples` samples: every sample stands in two windows."""
         return -(-samples // self.hop) + 1
@@ -53,6 +58,11 @@ class LogMel(Spec):
     window: int = Field(default=1_024, gt=0)
     mels: int = Field(default=48, gt=0)
     floor: float = Field(default=0.01, gt=0)  # magnitude below which differences are not told apart
+
+    @property
+    def first_sample(self) -> float:
+        """Where the hop of the first latent frame begins."""
+        return 0.0
 
     def latent_frames(self, samples: int) -> int:
         """Latent frames that cover `samples` samples."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from avctl.codecs.build import build_audio_codec, build_video_codec
+from avctl.compute.device import prepare
 from avctl.errors import InputError, Interrupted
 from avctl.job import Job
 from avctl.media.load import load_frames, load_sound
@@ -21,8 +22,7 @@ from avctl.metrics.score import Record
 from avctl.metrics.scoring import score_clips, with_ceilings
 from avctl.metrics.watch import Footage, Watched, unwatchable, watch
 from avctl.schema import Eval
-from avctl.store.reader import Store
-from avctl.training.device import prepare
+from avctl.store.reader import ClipStore
 
 # What finds events; raise the number when equal clips should be read in another way.
 WORLD_READER, PLAIN_READER = "small world 1", "onsets and peaks of motion 1"
@@ -42,7 +42,7 @@ def run(job: Job) -> None:
     spec, recipe = job.recipe.eval, job.recipe
     assert spec is not None
     prepare(recipe.runtime.model_copy(update={"device": "cpu"}))
-    reality = Reality(Store(job.inputs["preprocess"]), recipe.clip, _codecs(job))
+    reality = Reality(ClipStore(job.inputs["preprocess"]), recipe.clip, _codecs(job))
     sections = [_section(job, each, reality, spec) for each in _sets(job.inputs["sample"])]
     if "reconstruction" in spec.metrics and reality.codecs:
         about = "Real clips, encoded and decoded by the codecs, against themselves."
@@ -91,7 +91,7 @@ def _section(job: Job, each: Set, reality: Reality, spec: Eval) -> Section:
         if footage and len(examples) < spec.examples:
             examples.append(_example(each.folder / row["file"], row, reality, footage, seen_and_heard))
         job.report.progress(each.folder.name, done, len(each.rows))
-    reader = WORLD_READER if any(row["truth"] for row in each.rows) else PLAIN_READER
+    reader = WORLD_READER if any(clip.truth for clip in watched) else PLAIN_READER
     record = _record(job, spec, reader, each.task)
     rows = [reality.rows[row["clip_id"]] for row in each.rows if row["clip_id"] in reality.rows]
     scores = with_ceilings(score_clips(watched, spec, record), *reality.ceilings(rows, spec, record))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
+from avctl.compute.device import prepare
 from avctl.errors import StageError
 from avctl.job import Job
 from avctl.models import pretrained
 from avctl.models.onnx import export_onnx, relative_error
-from avctl.training.device import prepare
 
 ONNX = "model.onnx"
 

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from avctl.codecs.encode import Encoder
-from avctl.curate.assemble import AUDIO_LATENTS, VIDEO_LATENTS, Tables, Tabulator, write_arrays, write_tables
+from avctl.compute.device import prepare
+from avctl.curate.assemble import Tables, Tabulator, write_arrays, write_tables
 from avctl.curate.funnel import funnel, write_funnel
 from avctl.curate.pool import Budget, Fault, Pool
 from avctl.curate.prepare import Outcome
-from avctl.curate.shards import PrepareShard, Shard, Workspace, group, read_ledger, read_losses
+from avctl.curate.shards import PrepareShard, Shard, WorkFolder, group, read_ledger, read_losses
 from avctl.job import InputError, Interrupted, Job, StageError
 from avctl.schema import Preprocess
-from avctl.store.layout import Layout, layout
-from avctl.training import device
+from avctl.store.layout import StoreLayout, layout
 
 PRODUCTS = ("clips.zarr", "index.sqlite", "funnel.html", "funnel.json")  # in the order in which they are put in place
 
@@ -44,9 +44,9 @@ def run(job: Job) -> None:
     shards = group(sources, preprocess.shard_clips)
     encoder = None
     if preprocess.video_codec:
-        encoder = Encoder(preprocess, clip, job.inputs.get("codec"), device.prepare(job.recipe.runtime))
+        encoder = Encoder(preprocess, clip, job.inputs.get("codec"), prepare(job.recipe.runtime))
     plan = layout(clip, encoder.video_shape, encoder.audio_shape) if encoder else layout(clip)
-    workspace = Workspace(work, clip)
+    workspace = WorkFolder(work, clip)
     _prepare(job, preprocess, workspace, shards, encoder)
     tables = _tabulate(shards, workspace, Tabulator(preprocess, clip, plan, encoder.fingerprint if encoder else None))
     _check(tables, preprocess)
@@ -55,7 +55,7 @@ def run(job: Job) -> None:
 
 
 def _prepare(
-    job: Job, preprocess: Preprocess, workspace: Workspace, shards: Sequence[Shard], encoder: Encoder | None
+    job: Job, preprocess: Preprocess, workspace: WorkFolder, shards: Sequence[Shard], encoder: Encoder | None
 ) -> None:
     """Work through every shard that is not committed yet; with `retry`, also through those with refused files.
 
@@ -81,11 +81,10 @@ def _prepare(
             job.report.progress("files", done + pool.num_results, total, **counts)
 
 
-def _commit(workspace: Workspace, shard: Shard, results: list[Outcome | Fault], encoder: Encoder | None) -> None:
+def _commit(workspace: WorkFolder, shard: Shard, results: list[Outcome | Fault], encoder: Encoder | None) -> None:
     if encoder:
         latents = encoder(workspace.frames(shard, scratch=True), workspace.audio(shard, scratch=True))
-        for file, values in zip((VIDEO_LATENTS, AUDIO_LATENTS), latents, strict=True):
-            (workspace.scratch / shard.name / file).write_bytes(values.tobytes())
+        workspace.write_latents(shard, *latents)
     workspace.commit(shard, results)
 
 
@@ -95,7 +94,7 @@ def _counts(results: list[Outcome | Fault]) -> dict[str, int]:
     return {"clips": sum(outcome.num_cut for outcome in outcomes), "refused": refused}
 
 
-def _tabulate(shards: Sequence[Shard], workspace: Workspace, tabulator: Tabulator) -> Tables:
+def _tabulate(shards: Sequence[Shard], workspace: WorkFolder, tabulator: Tabulator) -> Tables:
     for shard in shards:
         tabulator.add(shard, workspace.outcomes(shard))
     return tabulator.tables
@@ -121,7 +120,7 @@ def _check(tables: Tables, preprocess: Preprocess) -> None:
         )
 
 
-def _write(job: Job, workspace: Workspace, shards: Sequence[Shard], tables: Tables, plan: Layout) -> None:
+def _write(job: Job, workspace: WorkFolder, shards: Sequence[Shard], tables: Tables, plan: StoreLayout) -> None:
     """Build every product beside the old ones, then put them in place one after the other."""
     new = workspace.scratch
     job.report.note(f"writing {tables.num_kept} clips of {len(tables.sources)} files")

@@ -14,16 +14,17 @@ from typing import Any
 
 import torch
 
-from avctl.data.seed import seeded
+from avctl.codecs.convert import from_pixels, from_samples
+from avctl.compute.device import prepare
+from avctl.compute.seed import seeded
+from avctl.compute.threads import Threads
 from avctl.diffusion.known import Known
 from avctl.errors import InputError, Interrupted
 from avctl.generate import AVPipeline, Settings
 from avctl.job import Job
 from avctl.models import pretrained
 from avctl.schema import Request, Sample, TrainGenerator
-from avctl.store.reader import ClipRow, Store
-from avctl.training.device import prepare
-from avctl.training.threads import Threads
+from avctl.store.reader import ClipRow, ClipStore
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def run(job: Job) -> None:
     device = prepare(recipe.runtime)
     model = pretrained.trained(recipe, job.inputs["train"], job.inputs.get("codec"))
     pipe = AVPipeline(model, recipe.train.dtype).to(device)
-    store = Store(job.inputs["preprocess"])
+    store = ClipStore(job.inputs["preprocess"])
     sets = _sets(job, recipe.sample, store)
     total, done = sum(len(s.prompts) for s in sets), 0
     with Threads.on(device) as threads:
@@ -64,7 +65,7 @@ def run(job: Job) -> None:
     (job.out / "sets.json").write_text(json.dumps(names, indent=1) + "\n")
 
 
-def _sets(job: Job, sample: Sample, store: Store) -> list[Set]:
+def _sets(job: Job, sample: Sample, store: ClipStore) -> list[Set]:
     """What to make; sets that the data cannot fill are said. InputError where nothing at all can be made."""
     sets = []
     for request in sample.requests:
@@ -80,7 +81,7 @@ def _sets(job: Job, sample: Sample, store: Store) -> list[Set]:
     return sets
 
 
-def _rows(job: Job, request: Request, store: Store) -> list[ClipRow]:
+def _rows(job: Job, request: Request, store: ClipStore) -> list[ClipRow]:
     """The clips of a request, as many as it asks for or as there are."""
     rows = store.clips(request.split)[: request.count]
     if not rows:
@@ -90,7 +91,7 @@ def _rows(job: Job, request: Request, store: Store) -> list[ClipRow]:
     return rows
 
 
-def _make(job: Job, pipe: AVPipeline, store: Store, each: Set, batch: range) -> None:
+def _make(job: Job, pipe: AVPipeline, store: ClipStore, each: Set, batch: range) -> None:
     """One batch of a set, unless all its files are there."""
     sample, request = job.recipe.sample, each.request
     assert sample
@@ -115,14 +116,13 @@ def _make(job: Job, pipe: AVPipeline, store: Store, each: Set, batch: range) -> 
         output.save(file)
 
 
-def _known(request: Request, store: Store, rows: Sequence[ClipRow]) -> Known:
+def _known(request: Request, store: ClipStore, rows: Sequence[ClipRow]) -> Known:
     """The pictures and sounds of held-out clips that the task is given."""
     frames = samples = None
     if request.task in ("video_to_audio", "image_to_video", "extend"):
-        stacked = torch.stack([torch.from_numpy(store.frames(row)) for row in rows])
-        frames = stacked.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+        frames = from_pixels(torch.stack([torch.from_numpy(store.frames(row)) for row in rows]))
     if request.task in ("audio_to_video", "extend"):
-        samples = torch.stack([torch.from_numpy(store.audio(row)) for row in rows]).transpose(1, 2).float() / 32_768
+        samples = from_samples(torch.stack([torch.from_numpy(store.audio(row)) for row in rows]))
     return Known(frames, samples)
 
 

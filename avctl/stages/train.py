@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from avctl.codecs.build import WEIGHTS
 from avctl.codecs.frame_autoencoder import FrameAutoencoderCodec
-from avctl.data.seed import seeded
+from avctl.compute.device import prepare
+from avctl.compute.seed import seeded
 from avctl.errors import InputError
 from avctl.generate import AVPipeline, Settings
 from avctl.job import Job
@@ -19,9 +20,8 @@ from avctl.models import pretrained
 from avctl.models.latents import Latents
 from avctl.models.pretrained import Pretrained
 from avctl.schema import FrameAutoencoder, JointDiT, TrainAutoencoder, TrainGenerator
-from avctl.store.reader import ClipRow, Store
+from avctl.store.reader import ClipRow, ClipStore
 from avctl.training.autoencoder import AutoencoderObjective
-from avctl.training.device import prepare
 from avctl.training.ema import EMA
 from avctl.training.generator import GeneratorObjective
 from avctl.training.loop import fit
@@ -33,7 +33,7 @@ PREVIEWS, PREVIEW = 4, Settings(steps=25, guidance=3.0)  # clips rendered during
 def run(job: Job) -> None:
     device = prepare(job.recipe.runtime)
     torch.manual_seed(job.recipe.seed)  # of the first weights
-    store = Store(job.inputs["preprocess"])
+    store = ClipStore(job.inputs["preprocess"])
     rows = store.clips("train")
     if not rows:
         raise InputError("the data set has no clips for training", hint="look at its funnel.html for what was dropped")
@@ -45,7 +45,7 @@ def run(job: Job) -> None:
     shutil.rmtree(job.out / "work", ignore_errors=True)
 
 
-def _train_generator(job: Job, store: Store, rows: list[ClipRow], device: torch.device) -> None:
+def _train_generator(job: Job, store: ClipStore, rows: list[ClipRow], device: torch.device) -> None:
     recipe = job.recipe
     assert isinstance(recipe.train, TrainGenerator)
     model = pretrained.untrained(recipe, job.inputs.get("codec"))
@@ -69,7 +69,7 @@ def _warn_of_long_captions(job: Job, model: Pretrained, rows: list[ClipRow]) -> 
         )
 
 
-def _train_autoencoder(job: Job, store: Store, rows: list[ClipRow], device: torch.device) -> None:
+def _train_autoencoder(job: Job, store: ClipStore, rows: list[ClipRow], device: torch.device) -> None:
     recipe = job.recipe
     assert isinstance(recipe.train, TrainAutoencoder) and isinstance(recipe.model, FrameAutoencoder)
     codec = FrameAutoencoderCodec(recipe.model).to(device)
@@ -79,7 +79,7 @@ def _train_autoencoder(job: Job, store: Store, rows: list[ClipRow], device: torc
     save_file({name: tensor.cpu().contiguous() for name, tensor in codec.state_dict().items()}, job.out / WEIGHTS)
 
 
-def _preview(job: Job, model: Pretrained, store: Store, device: torch.device) -> Callable[[int], None]:
+def _preview(job: Job, model: Pretrained, store: ClipStore, device: torch.device) -> Callable[[int], None]:
     """Every `sample_every` steps, a few captions that training does not see, rendered to `samples/`."""
     assert isinstance(job.recipe.train, TrainGenerator)
     every = job.recipe.train.sample_every

@@ -16,6 +16,7 @@ from zarr.codecs import Crc32cCodec
 
 from avctl.schema import Clip
 
+VIDEO_LATENTS, AUDIO_LATENTS = "latents/video", "latents/audio"  # names of arrays
 FRAMES_A_CHUNK = 8  # pictures: the shortest window that training reads
 LATENTS_A_CHUNK = 4  # at least; latents are read whole, and a chunk below 64 KiB costs more to find than to read
 LATENT_CHUNK_BYTES = 64 * 2**10
@@ -63,7 +64,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Layout:
+class StoreLayout:
     """The arrays of one data set; latents only where the recipe names codecs."""
 
     video: Series
@@ -79,14 +80,14 @@ class Layout:
 
 def layout(
     clip: Clip, video_latent: tuple[int, ...] | None = None, audio_latent: tuple[int, ...] | None = None
-) -> Layout:
+) -> StoreLayout:
     """Arrays for clips of the recipe; `video_latent` (F, C, h, w) and `audio_latent` (F, C) are shapes a clip."""
     height, width = clip.size
     video = Series(f"video/{height}x{width}", (height, width, 3), "uint8", clip.frames, FRAMES_A_CHUNK)
     audio = Series(
         f"audio/{clip.sample_rate}x{clip.channels}", (clip.channels,), "int16", clip.samples, clip.sample_rate
     )
-    return Layout(video, audio, _latents("latents/video", video_latent), _latents("latents/audio", audio_latent))
+    return StoreLayout(video, audio, _latents(VIDEO_LATENTS, video_latent), _latents(AUDIO_LATENTS, audio_latent))
 
 
 def open_group(path: Path, mode: str) -> zarr.Group:

@@ -14,8 +14,7 @@ import numpy as np
 
 from avctl.store.chunks import ChunkedArray
 from avctl.store.index import CLIPS, open_index
-
-VIDEO_LATENTS, AUDIO_LATENTS = "latents/video", "latents/audio"
+from avctl.store.layout import AUDIO_LATENTS, VIDEO_LATENTS
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class ClipRow:
     audio_latents: Place | None
 
 
-class Store:
+class ClipStore:
     """A finished preprocess artifact. Cheap to open and to send to a spawned process."""
 
     def __init__(self, artifact: Path):

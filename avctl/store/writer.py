@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from avctl.store.layout import Layout, Series, open_group, zarr_settings
+from avctl.store.layout import Series, StoreLayout, open_group, zarr_settings
 
 
 class Writer:
@@ -16,7 +16,7 @@ class Writer:
     Memory: one file of every array (`layout.SHARD_BYTES` each, at most). `close` refuses a store that is not full.
     """
 
-    def __init__(self, path: Path, layout: Layout, num_clips: int):
+    def __init__(self, path: Path, layout: StoreLayout, num_clips: int):
         group = open_group(path, "w-")
         self._buffers = {series.name: _Buffer(series, group, num_clips) for series in layout.series}
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss, relu
 
+from avctl.codecs.convert import from_pixels
 from avctl.codecs.frame_autoencoder import FrameAutoencoderCodec
+from avctl.compute.precision import autocast
+from avctl.compute.seed import seeded
 from avctl.data.order import Order
-from avctl.data.seed import seeded
 from avctl.schema import Recipe, TrainAutoencoder
-from avctl.store.reader import ClipRow, Store
-from avctl.training.precision import autocast
+from avctl.store.reader import ClipRow, ClipStore
 
 FRAMES_PER_CLIP = 8  # of a batch: neighbours differ little, and a clip is read whole
 PCA_CLIPS = 128
@@ -31,7 +32,7 @@ class AutoencoderObjective:
     """Random frames of random clips."""
 
     def __init__(
-        self, model: FrameAutoencoderCodec, recipe: Recipe, store: Store, rows: list[ClipRow], device: torch.device
+        self, model: FrameAutoencoderCodec, recipe: Recipe, store: ClipStore, rows: list[ClipRow], device: torch.device
     ):
         assert isinstance(recipe.train, TrainAutoencoder)
         self.model, self.spec, self.seed, self.device = model, recipe.train, recipe.seed, device
@@ -70,7 +71,7 @@ class AutoencoderObjective:
         for row in rows:
             frames = self.store.frames(row)
             picked.append(frames[torch.randperm(len(frames), generator=generator)[: self.per_clip].numpy()])
-        return torch.from_numpy(np.concatenate(picked)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return from_pixels(torch.from_numpy(np.concatenate(picked)))
 
 
 def psnr(squared_error: Tensor) -> Tensor:

@@ -7,15 +7,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from avctl.compute.precision import autocast
+from avctl.compute.seed import seeded
 from avctl.data.order import Order
-from avctl.data.seed import seeded
 from avctl.diffusion import flow
 from avctl.diffusion.tasks import draw_given, draw_tasks
 from avctl.models.generator import Generator
 from avctl.models.latents import Latents
 from avctl.schema import Recipe, TrainGenerator
-from avctl.store.reader import ClipRow, Store
-from avctl.training.precision import autocast
+from avctl.store.reader import ClipRow, ClipStore
 
 
 class Batch(NamedTuple):
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 class GeneratorObjective:
     """Batches of clips as latents, each with a task and a time of its own, and the loss on them."""
 
-    def __init__(self, model: Generator, recipe: Recipe, store: Store, rows: list[ClipRow], device: torch.device):
+    def __init__(self, model: Generator, recipe: Recipe, store: ClipStore, rows: list[ClipRow], device: torch.device):
         assert isinstance(recipe.train, TrainGenerator)
         self.model, self.spec, self.seed, self.device = model, recipe.train, recipe.seed, device
         self.store, self.rows = store, rows

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from avctl.compute.threads import Threads
 from avctl.data.prefetch import prefetched
 from avctl.job import Interrupted, Job, StageError
 from avctl.schema import TrainAutoencoder, TrainGenerator
 from avctl.training.checkpoint import Checkpoints
 from avctl.training.ema import EMA
 from avctl.training.optim import Optimizer
-from avctl.training.threads import Threads
 
 
 class Objective(Protocol):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from avctl.compute.threads import Threads
+from avctl.errors import StageError
 from avctl.schema import Optim
-from avctl.training.threads import Threads
 
 
 class Optimizer:
@@ -20,6 +21,8 @@ class Optimizer:
         self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.parameters = list(self.named.values())
         matrices = [p for name, p in self.named.items() if spec.muon_lr and _is_block_matrix(name, p)]
+        if spec.muon_lr and not matrices:
+            raise StageError("`train.optim.muon_lr` is given, and the model has no block matrices", "leave it out")
         rest = [p for p in self.parameters if all(p is not m for m in matrices)]
         self.parts: list[tuple[torch.optim.Optimizer, float]] = [
             (torch.optim.AdamW(rest, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True), spec.lr)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from avctl.crawl.client import Client
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.url import canonical
 from avctl.schema import Crawl
 
@@ -43,7 +43,7 @@ def test_no_spelling_of_a_private_address_is_spoken_to(
     site: Any, crawl: Callable[..., Crawl], liar: None, name: str
 ) -> None:
     port = site.address.rpartition(":")[2]
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(FetchFailure) as caught:
         get(crawl(allow_private=()), canonical(f"http://{name}:{port}/secret"))
     assert not caught.value.is_passing
     assert caught.value.reason == ("bad_url" if name == "0177.0.0.1" else "private_address")  # httpx: no valid IPv4
@@ -54,7 +54,7 @@ def test_an_allowed_private_host_is_allowed_by_this_name_alone(site: Any, crawl:
     site.serve("/a", b"open")
     assert get(crawl(), site.url("/a")) == 200
     for name in ("localhost", "[::ffff:127.0.0.1]", "2130706433", "127.1"):
-        with pytest.raises(Failure, match="private_address"):
+        with pytest.raises(FetchFailure, match="private_address"):
             get(crawl(), site.url("/a").replace("127.0.0.1", name))
     assert site.asked() == ["/a"]
 
@@ -70,7 +70,7 @@ def test_the_outside_never_leads_to_a_private_host(crawl: Callable[..., Crawl]) 
 def test_a_closed_port_is_unreachable_for_now(crawl: Callable[..., Crawl]) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        with pytest.raises(Failure) as caught:
+        with pytest.raises(FetchFailure) as caught:
             get(crawl(), f"http://127.0.0.1:{unused.getsockname()[1]}/")
     assert (caught.value.reason, caught.value.is_passing) == ("unreachable", True)
 
@@ -79,7 +79,7 @@ def test_a_proxy_of_the_environment_is_not_used(
     site: Any, crawl: Callable[..., Crawl], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", site.address)
-    with pytest.raises(Failure):
+    with pytest.raises(FetchFailure):
         get(crawl(allow_private=()), "http://10.0.0.1/")
     assert not site.requests
 

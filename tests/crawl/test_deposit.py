@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from avctl.crawl.deposit import Deposit
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 
 URL = "http://h/a.mp4"
 Clip = Callable[[int, int], bytes]
@@ -75,7 +75,7 @@ def test_a_restart_forgets_what_was_there(tmp_path: Path, clip: Clip) -> None:
 
 def test_two_writers_never_share_a_partial_file(tmp_path: Path, clip: Clip) -> None:
     first = Deposit(tmp_path, URL, 10_000)
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(FetchFailure) as caught:
         Deposit(tmp_path, URL, 10_000)
     assert caught.value.reason == "in_use" and caught.value.is_passing
     first.close()
@@ -88,7 +88,7 @@ def test_two_writers_never_share_a_partial_file(tmp_path: Path, clip: Clip) -> N
 )
 def test_a_file_that_is_no_media_never_enters_the_artifact(tmp_path: Path, body: bytes, reason: str) -> None:
     deposit = Deposit(tmp_path, URL, 100_000)
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(FetchFailure) as caught:
         deposit.write(body)
         deposit.finish()
     deposit.close()
@@ -99,6 +99,6 @@ def test_a_file_that_is_no_media_never_enters_the_artifact(tmp_path: Path, body:
 def test_the_byte_cap_holds_to_the_byte(tmp_path: Path, clip: Clip) -> None:
     deposit = Deposit(tmp_path, URL, 3_000)
     deposit.write(clip(1, 3_000))
-    with pytest.raises(Failure, match="too_large"):
+    with pytest.raises(FetchFailure, match="too_large"):
         deposit.write(b"x")
     deposit.close()

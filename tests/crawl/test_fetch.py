@@ -8,7 +8,7 @@ import pytest
 
 from avctl.crawl.client import Client
 from avctl.crawl.fetch import Fetcher
-from avctl.crawl.outcome import Failure, Page, Stored
+from avctl.crawl.outcome import FetchFailure, Page, Stored
 from avctl.crawl.provenance import FetchLog
 from avctl.crawl.url import file_url
 from avctl.schema import Crawl
@@ -17,8 +17,8 @@ Clip = Callable[[int, int], bytes]
 Fetch = Callable[..., Any]
 
 
-def failure(fetch: Fetch, url: str, **fields: Any) -> Failure:
-    with pytest.raises(Failure) as caught:
+def failure(fetch: Fetch, url: str, **fields: Any) -> FetchFailure:
+    with pytest.raises(FetchFailure) as caught:
         fetch(url, **fields)
     return caught.value
 
@@ -95,7 +95,7 @@ def test_a_redirect_leads_nowhere_that_a_source_may_not_name(site: Any, fetch: F
 
 def test_a_public_host_cannot_point_at_an_allowed_private_one(crawl: Callable[..., Crawl], tmp_path: Path) -> None:
     fetcher = Fetcher(Client(crawl()), tmp_path, FetchLog(tmp_path / "log"), {})
-    with pytest.raises(Failure, match="private_address"):
+    with pytest.raises(FetchFailure, match="private_address"):
         fetcher._redirect("http://example.org/a", "http://127.0.0.1:8080/b")
     page = b'<video src="http://127.0.0.1/a"></video><video src="/b"></video>'
     assert fetcher._page("http://example.org/", page) == Page(("http://example.org/b",))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from avctl.crawl.local import copy_local, open_regular
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.url import file_url
 
 Clip = Callable[[int, int], bytes]
@@ -35,7 +35,7 @@ def test_each_thing_that_is_no_readable_file_has_its_reason(tmp_path: Path, clip
         "text.mp4": "not_media", "empty.mp4": "empty", "large.mp4": "too_large",
     }  # fmt: skip
     for name, reason in expected.items():
-        with pytest.raises(Failure) as caught:
+        with pytest.raises(FetchFailure) as caught:
             copy_local(file_url(tmp_path / name), tmp_path / "out", 10_000)
         assert (name, caught.value.reason) == (name, reason)
     assert not (tmp_path / "out" / "files").exists()
@@ -45,6 +45,6 @@ def test_a_file_without_permission_is_unreadable(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch(mode=0)
     if os.access(tmp_path / "a.mp4", os.R_OK):
         pytest.skip("this user reads everything")
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(FetchFailure) as caught:
         open_regular(tmp_path / "a.mp4")
     assert caught.value.reason == "unreadable"

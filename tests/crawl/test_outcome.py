@@ -1,6 +1,6 @@
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 
 
 def test_a_failure_is_for_good_unless_it_says_otherwise() -> None:
-    assert not Failure("http_status", "404").is_passing
-    assert str(Failure("http_status", "404")) == "http_status: 404"
+    assert not FetchFailure("http_status", "404").is_passing
+    assert str(FetchFailure("http_status", "404")) == "http_status: 404"

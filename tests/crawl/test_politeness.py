@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from avctl.crawl.client import Client
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.politeness import Gate, Robots, retry_after_s
 from avctl.schema import Crawl
 
@@ -24,7 +24,7 @@ def verdict(section: Crawl, *urls: str) -> list[str]:
             for url in urls:
                 try:
                     verdicts.append(await robots.check(url))
-                except Failure as failure:
+                except FetchFailure as failure:
                     verdicts.append(f"{failure.reason} {'for now' if failure.is_passing else 'for good'}")
             return verdicts
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 
 Clip = Callable[[int, int], bytes]
 Fetch = Callable[..., Any]
 
 
-def failure(fetch: Fetch, url: str, **fields: Any) -> Failure:
-    with pytest.raises(Failure) as caught:
+def failure(fetch: Fetch, url: str, **fields: Any) -> FetchFailure:
+    with pytest.raises(FetchFailure) as caught:
         fetch(url, **fields)
     return caught.value
 

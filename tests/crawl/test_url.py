@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.url import canonical, file_url, host, is_below, local_path
 
 
@@ -37,7 +37,7 @@ def test_a_canonical_url_is_its_own_canonical_form() -> None:
      "http://user:secret@h/a", "http://h/\x00", "http://[::1/", "http://h:99999999/", "http://./"],
 )  # fmt: skip
 def test_anything_but_plain_http_is_refused(url: str) -> None:
-    with pytest.raises(Failure) as caught:
+    with pytest.raises(FetchFailure) as caught:
         canonical(url)
     assert caught.value.reason == "bad_url" and not caught.value.is_passing
 

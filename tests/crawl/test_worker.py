@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from avctl.crawl.frontier import Item
-from avctl.crawl.outcome import Failure, Page, Stored
+from avctl.crawl.outcome import FetchFailure, Page, Stored
 from avctl.crawl.sqlite_frontier import SqliteFrontier
 from avctl.crawl.worker import Worker
 from avctl.job import Interrupted
@@ -40,7 +40,7 @@ def test_everything_is_settled_and_links_are_followed(frontier: SqliteFrontier) 
         if item.follow:
             return Page((f"{item.url}/a", f"{item.url}/b"))
         if item.url.endswith("/b"):
-            raise Failure("http_status", "404")
+            raise FetchFailure("http_status", "404")
         return stored(item.url)
 
     frontier.enqueue(items(3, follow=True, licence="CC0"))
@@ -57,11 +57,11 @@ def test_a_passing_failure_is_tried_again_and_a_final_one_is_not(frontier: Sqlit
         name = item.url[-1]
         tries[name] = tries.get(name, 0) + 1
         if name == "0" or (name == "1" and tries[name] < 3):
-            raise Failure("timeout", "ReadTimeout", is_passing=True)
+            raise FetchFailure("timeout", "ReadTimeout", is_passing=True)
         if name == "2":
-            raise Failure("http_status", "404")
+            raise FetchFailure("http_status", "404")
         if name == "3":
-            raise Failure("http_status", "503", is_passing=True, retry_after_s=86_400)
+            raise FetchFailure("http_status", "503", is_passing=True, retry_after_s=86_400)
         return stored(name)
 
     frontier.enqueue(items(5))
@@ -134,7 +134,7 @@ def test_no_more_is_fetched_than_wanted_and_the_first_in_source_order_are_kept(f
         fetched.append(item.url)
         index = int(item.url.rpartition("/")[2])
         if index in (1, 2):
-            raise Failure("http_status", "404")
+            raise FetchFailure("http_status", "404")
         return stored(index // 2)  # 0, 1 (of 3), 2 (of 4 and 5), 3 ...
 
     frontier.enqueue(items(50))

@@ -11,10 +11,10 @@ import pytest
 from avctl.curate.assemble import Tabulator, write_arrays, write_tables
 from avctl.curate.filters import NAMES
 from avctl.curate.prepare import Candidate, Outcome, Source
-from avctl.curate.shards import AUDIO, FRAMES, Shard, Workspace
+from avctl.curate.shards import AUDIO, FRAMES, Shard, WorkFolder
 from avctl.schema import Clip, Preprocess, Split
 from avctl.store.layout import layout
-from avctl.store.reader import Store
+from avctl.store.reader import ClipStore
 
 CLIP = Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=8_000, channels=1)
 SCORES = dict.fromkeys(NAMES, 1.0)
@@ -29,11 +29,11 @@ def shard(number: int, *names: str) -> Shard:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path / "work", CLIP)
+def work(tmp_path: Path) -> WorkFolder:
+    return WorkFolder(tmp_path / "work", CLIP)
 
 
-def commit(work: Workspace, group: Shard, outcomes: list[Outcome], levels: list[int]) -> None:
+def commit(work: WorkFolder, group: Shard, outcomes: list[Outcome], levels: list[int]) -> None:
     """Clips that are grey at `levels`."""
     folder = work.scratch / group.name
     folder.mkdir()
@@ -42,7 +42,7 @@ def commit(work: Workspace, group: Shard, outcomes: list[Outcome], levels: list[
     work.commit(group, outcomes)
 
 
-def assemble(work: Workspace, shards: list[Shard], out: Path, preprocess: Preprocess | None = None) -> Tabulator:
+def assemble(work: WorkFolder, shards: list[Shard], out: Path, preprocess: Preprocess | None = None) -> Tabulator:
     plan = layout(CLIP)
     tabulator = Tabulator(preprocess or Preprocess(), CLIP, plan, None)
     for group in shards:
@@ -52,7 +52,7 @@ def assemble(work: Workspace, shards: list[Shard], out: Path, preprocess: Prepro
     return tabulator
 
 
-def test_every_row_points_at_its_own_frames(work: Workspace, tmp_path: Path) -> None:
+def test_every_row_points_at_its_own_frames(work: WorkFolder, tmp_path: Path) -> None:
     """Clips dropped by a filter have no frames in a shard; duplicates have, and they are not stored."""
     shards = [shard(0, "s", "t"), shard(1, "u")]
     first = [
@@ -62,7 +62,7 @@ def test_every_row_points_at_its_own_frames(work: Workspace, tmp_path: Path) -> 
     commit(work, shards[0], first, [11, 12])
     commit(work, shards[1], [Outcome(places=2, clips=[candidate("c1"), candidate("c3", 1.0)])], [11, 13])
     tables = assemble(work, shards, tmp_path).tables
-    store = Store(tmp_path)
+    store = ClipStore(tmp_path)
     assert [(row.clip_id, int(store.frames(row).mean()), int(store.audio(row).mean())) for row in store.clips()] == [
         ("c1", 11, 11),
         ("c2", 12, 12),
@@ -74,7 +74,7 @@ def test_every_row_points_at_its_own_frames(work: Workspace, tmp_path: Path) -> 
     assert json.loads(tables.sources[0]["facts"]) == {}
 
 
-def test_clips_of_one_film_stand_on_one_side_unless_the_recipe_says_otherwise(work: Workspace, tmp_path: Path) -> None:
+def test_clips_of_one_film_stand_on_one_side_unless_the_recipe_says_otherwise(work: WorkFolder, tmp_path: Path) -> None:
     film = shard(0, "film")
     clips = [candidate(f"{i:064x}", float(i)) for i in range(40)]
     commit(work, film, [Outcome(places=40, clips=clips)], list(range(40)))

@@ -8,7 +8,7 @@ import numpy as np
 
 from avctl.curate.pool import Fault
 from avctl.curate.prepare import Candidate, Outcome, Source
-from avctl.curate.shards import AUDIO, FRAMES, SHARD_BYTES, PrepareShard, Workspace, group
+from avctl.curate.shards import AUDIO, FRAMES, SHARD_BYTES, PrepareShard, WorkFolder, group
 from avctl.media.mux import write_mp4
 from avctl.schema import Clip, Preprocess
 
@@ -43,7 +43,7 @@ def test_a_worker_goes_on_behind_what_is_done_and_cuts_off_what_its_forerunner_l
 
 def test_a_committed_shard_is_read_back_and_a_fault_is_an_outcome(tmp_path: Path) -> None:
     (shard,) = group([(source("a"), 1), (source("b"), 1)], 10)
-    workspace = Workspace(tmp_path / "work", CLIP)
+    workspace = WorkFolder(tmp_path / "work", CLIP)
     folder = workspace.scratch / shard.name
     folder.mkdir()
     frames = np.arange(8 * 16 * 16 * 3, dtype=np.uint8)
@@ -52,15 +52,15 @@ def test_a_committed_shard_is_read_back_and_a_fault_is_an_outcome(tmp_path: Path
     assert not workspace.is_committed(shard)
     good = Outcome(places=1, clips=[Candidate(0.0, {"fps": 16.0}, clip_id="x", skew=0.0, padded=0)])
     workspace.commit(shard, [good, Fault("timeout", "took longer than 1 s")])
-    assert Workspace(tmp_path / "work", CLIP).is_committed(shard)
+    assert WorkFolder(tmp_path / "work", CLIP).is_committed(shard)
     assert workspace.outcomes(shard) == [good, Outcome(reason="timeout", detail="took longer than 1 s")]
     assert np.array_equal(workspace.frames(shard)[0].ravel(), frames)
     assert workspace.audio(shard).shape == (0, 4_000, 1)
 
 
 def test_what_a_killed_run_left_is_swept_and_what_it_committed_stays(tmp_path: Path) -> None:
-    first = Workspace(tmp_path / "work", CLIP)
+    first = WorkFolder(tmp_path / "work", CLIP)
     (first.scratch / "00007").mkdir()
-    second = Workspace(tmp_path / "work", CLIP)
+    second = WorkFolder(tmp_path / "work", CLIP)
     assert not first.scratch.exists()
     assert second.scratch.exists()

@@ -15,7 +15,7 @@ from avctl.metrics.score import Record
 from avctl.schema import MDCT, Clip, Eval, Haar, Synthetic
 from avctl.store.index import write_index
 from avctl.store.layout import layout
-from avctl.store.reader import Store
+from avctl.store.reader import ClipStore
 from avctl.store.writer import Writer
 
 CLIP = Clip(seconds=2.0, size=(32, 32), fps=16, sample_rate=16_000)
@@ -26,7 +26,7 @@ SCENES = [render(i, Synthetic(count=4, seed=11, size=CLIP.size)) for i in range(
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
     """Four clips, the last of them for training."""
     artifact, plan = tmp_path_factory.mktemp("store"), layout(CLIP)
     writer = Writer(artifact / "clips.zarr", plan, len(SCENES))
@@ -41,11 +41,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         rows.append(row)
     writer.close()
     write_index(artifact / "index.sqlite", [], rows, {})
-    return Store(artifact)
+    return ClipStore(artifact)
 
 
 @pytest.fixture(scope="module")
-def reality(store: Store) -> Reality:
+def reality(store: ClipStore) -> Reality:
     return Reality(store, CLIP, Codecs(build_video_codec(Haar(), CLIP, None), build_audio_codec(MDCT(), CLIP)))
 
 
@@ -66,7 +66,7 @@ def test_a_set_without_real_clips_has_no_ceilings(reality: Reality) -> None:
     assert reality.ceilings([], Eval(), RECORD) == ([], [])
 
 
-def test_without_codecs_there_is_no_loss_and_no_ceiling_of_theirs(store: Store, reality: Reality) -> None:
+def test_without_codecs_there_is_no_loss_and_no_ceiling_of_theirs(store: ClipStore, reality: Reality) -> None:
     bare = Reality(store, CLIP, None)
     assert bare.loss(RECORD) == [] and reality.loss(RECORD)[0].name == "PSNR"
     assert bare.ceilings(list(bare.rows.values()), Eval(metrics=("adherence",)), RECORD)[1] == []

@@ -24,7 +24,7 @@ def test_another_truth_is_wrong() -> None:
 
 
 def test_without_a_truth_of_the_small_world_peaks_of_motion_are_seen() -> None:
-    for truth in (None, {"events_s": [0.5]}):
+    for truth in (None, {"events_s": [0.5]}, {"family": "film", "title": "a"}):
         watched = watch(FOOTAGE, 16, 16_000, truth)
         assert watched.truth is None and np.array_equal(watched.events.seen_s, watched.peaks_s)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -80,6 +82,12 @@ def test_positions_are_middles_in_seconds_and_places() -> None:
     assert torch.equal(video[6:12, 1:], video[:6, 1:])
     assert torch.allclose(positions[29:, 0], (torch.arange(4) + 0.5) * 5 / 40)  # five frames a token, 40 a second
     assert not positions[29:, 1:].any()
+
+
+def test_sound_may_begin_before_the_picture() -> None:
+    early = replace(LAYOUT, audio_start_s=-0.0125)
+    positions = Patches(SPEC, early).positions(0, 24, 4, torch.zeros(()))
+    assert torch.allclose(positions[24:, 0], (torch.arange(4) + 0.5) * 5 / 40 - 0.0125)
 
 
 def test_sound_and_picture_of_one_moment_stand_at_one_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from avctl.codecs import build_audio_codec, build_video_codec
@@ -26,6 +27,18 @@ def test_a_layout_is_what_the_codecs_make() -> None:
 def test_a_codec_that_looks_back_has_its_extra_frame() -> None:
     layout = Layout.of(CLIP, build_video_codec(Haar(), CLIP, None), build_audio_codec(MDCT(hop=400), CLIP))
     assert layout.audio_frames == 41
+
+
+@pytest.mark.parametrize("section", [MDCT(hop=400), LogMel(hop=400)])
+def test_a_sound_is_loudest_in_the_latent_frame_of_its_time(section: MDCT | LogMel) -> None:
+    audio = build_audio_codec(section, CLIP)
+    layout = Layout.of(CLIP, build_video_codec(Haar(), CLIP, None), audio)
+    for i in range(3, 20):
+        middle_s = layout.audio_start_s + (i + 0.5) / layout.audio_rate
+        samples = torch.zeros(1, 2, 16_000)
+        samples[..., round(middle_s * CLIP.sample_rate)] = 1.0
+        power = audio.encode(samples)[0] - audio.encode(torch.zeros(1, 2, 16_000))[0]
+        assert int(power.square().sum(1).argmax()) == i
 
 
 def test_a_function_is_applied_to_what_belongs_together() -> None:

@@ -25,7 +25,7 @@ from avctl.media.mux import write_mp4
 from avctl.recipe import replace
 from avctl.schema import MDCT, Clip, Crawl, Directory, Filters, Haar, Integrity, Preprocess, Recipe, Runtime, Split
 from avctl.stages.preprocess import run
-from avctl.store.reader import Store
+from avctl.store.reader import ClipStore
 
 RECIPE = Recipe(
     name="small",
@@ -142,11 +142,11 @@ def test_every_file_is_accounted_for(done: Path) -> None:
 
 
 def test_clips_come_with_caption_truth_and_split(done: Path) -> None:
-    rows = Store(done).clips()
+    rows = ClipStore(done).clips()
     assert len(rows) == 7
     assert [row.clip_id for row in rows] == sorted(row.clip_id for row in rows)
     assert {row.caption for row in rows} <= {"", *(f"clip {seed}" for seed in range(7))}
-    assert [row.caption for row in Store(done).clips("unseen")] == ["clip 6"]
+    assert [row.caption for row in ClipStore(done).clips("unseen")] == ["clip 6"]
     for row in rows:
         assert row.truth is None or row.truth == {"events_s": [0.1], "colour": "red"}
         assert abs(row.skew) <= 1
@@ -158,7 +158,7 @@ def test_latents_are_those_of_the_stored_clips(done: Path) -> None:
 
     from avctl.codecs.build import build_video_codec
 
-    store = Store(done)
+    store = ClipStore(done)
     rows = store.clips()
     video, audio = store.latents(rows)
     assert RECIPE.preprocess is not None and RECIPE.preprocess.video_codec is not None
@@ -229,12 +229,12 @@ def test_filters_that_leave_nothing_say_which(crawl: Path, tmp_path: Path) -> No
 
 
 def test_a_dropped_clip_keeps_its_scores(done: Path, crawl: Path, tmp_path: Path) -> None:
-    middle = float(np.median([row.scores["sharpness"] or 0 for row in Store(done).clips()]))
+    middle = float(np.median([row.scores["sharpness"] or 0 for row in ClipStore(done).clips()]))
     run(job(tmp_path / "out", crawl, with_preprocess(filters=Filters(min_sharpness=middle))))
     with closing(sqlite3.connect(tmp_path / "out" / "index.sqlite")) as index:
         rows = index.execute("SELECT sharpness, snr_db, video_offset FROM clips WHERE reason = 'blur'").fetchall()
         assert index.execute("SELECT count(*) FROM clips").fetchone() == (8,)
-    assert len(Store(tmp_path / "out").clips()) == 4
+    assert len(ClipStore(tmp_path / "out").clips()) == 4
     assert rows
     assert all(sharpness < middle and snr is not None and offset is None for sharpness, snr, offset in rows)
 
@@ -247,17 +247,17 @@ def test_retry_tries_refused_files_again(crawl: Path, tmp_path: Path) -> None:
     path.rename(tmp_path / "hidden")
     out = tmp_path / "out"
     run(job(out, moved))
-    assert len(Store(out).clips()) == 6
+    assert len(ClipStore(out).clips()) == 6
     (tmp_path / "hidden").rename(path)
     run(job(out, moved))
-    assert len(Store(out).clips()) == 6  # finished is finished
+    assert len(ClipStore(out).clips()) == 6  # finished is finished
     run(job(out, moved, retry=True))
-    assert len(Store(out).clips()) == 7
+    assert len(ClipStore(out).clips()) == 7
 
 
 def test_pixels_alone_need_no_codec(crawl: Path, tmp_path: Path) -> None:
     run(job(tmp_path / "out", crawl, with_preprocess(video_codec=None, audio_codec=None, split=Split(kind="test"))))
-    store = Store(tmp_path / "out")
+    store = ClipStore(tmp_path / "out")
     assert store.clips()[0].video_latents is None
     assert {row.split for row in store.clips()} == {"test", "unseen"}
 
@@ -269,6 +269,6 @@ def test_a_crawl_without_files_is_an_input_error(tmp_path: Path) -> None:
 
 def test_another_codec_is_another_key(done: Path, crawl: Path, tmp_path: Path) -> None:
     run(job(tmp_path / "out", crawl, with_preprocess(video_codec=Haar(down=2))))
-    ours, theirs = ({row.clip_id: row.key for row in Store(out).clips()} for out in (done, tmp_path / "out"))
+    ours, theirs = ({row.clip_id: row.key for row in ClipStore(out).clips()} for out in (done, tmp_path / "out"))
     assert ours.keys() == theirs.keys()
     assert not set(ours.values()) & set(theirs.values())

@@ -14,7 +14,7 @@ import pytest
 from avctl.job import InputError, Interrupted, Job
 from avctl.schema import Recipe, Request, Sample
 from avctl.stages import sample
-from avctl.store.reader import Store
+from avctl.store.reader import ClipStore
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def film(path: Path) -> tuple[np.ndarray, int]:
 def test_every_set_has_its_clips_and_a_row_for_each(sampling: Callable[..., Job], tiny_store: Path) -> None:
     job = sampling(Request(count=3), Request(task="video_to_audio", count=2, use_caption=False))
     sample.run(job)
-    test = Store(tiny_store).clips("test")
+    test = ClipStore(tiny_store).clips("test")
     found = rows(job, "text_to_both-test")
     assert [row["clip_id"] for row in found] == [row.clip_id for row in test]
     assert [row["prompt"] for row in found] == ["a red square", "a green square", "a blue square"]
@@ -71,7 +71,7 @@ def test_every_set_has_its_clips_and_a_row_for_each(sampling: Callable[..., Job]
 def test_a_clip_that_is_given_a_picture_shows_that_of_its_row(sampling: Callable[..., Job], tiny_store: Path) -> None:
     job = sampling(Request(task="video_to_audio", count=3))
     sample.run(job)
-    store = Store(tiny_store)
+    store = ClipStore(tiny_store)
     for i, row in enumerate(store.clips("test")):
         frames, _ = film(job.out / "video_to_audio-test" / "clips" / f"{i:05d}.mp4")
         assert np.abs(frames.astype(int) - store.frames(row)).mean() < 10  # 4:2:0 blurs the edges of a square

@@ -12,14 +12,14 @@ import zarr
 
 from avctl.schema import Clip
 from avctl.store.index import write_index
-from avctl.store.layout import Layout, layout
-from avctl.store.reader import Store
+from avctl.store.layout import StoreLayout, layout
+from avctl.store.reader import ClipStore
 from avctl.store.writer import Writer
 
 CLIP = Clip(seconds=0.75, size=(16, 24), fps=16, sample_rate=8_000, channels=2)  # 12 frames: a chunk and a half
 
 
-def random_clips(plan: Layout, num_clips: int, seed: int = 0) -> dict[str, np.ndarray]:
+def random_clips(plan: StoreLayout, num_clips: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Clips (n, length, *item) for every array of the layout."""
     generator = np.random.default_rng(seed)
     return {
@@ -28,7 +28,7 @@ def random_clips(plan: Layout, num_clips: int, seed: int = 0) -> dict[str, np.nd
     }
 
 
-def write_store(artifact: Path, plan: Layout, clips: dict[str, np.ndarray]) -> None:
+def write_store(artifact: Path, plan: StoreLayout, clips: dict[str, np.ndarray]) -> None:
     """An artifact whose clip `i` is called `i`; odd ones are in split `test`, the last one was dropped."""
     num_clips = len(clips[plan.video.name])
     writer = Writer(artifact / "clips.zarr", plan, num_clips)
@@ -50,14 +50,14 @@ def write_store(artifact: Path, plan: Layout, clips: dict[str, np.ndarray]) -> N
 
 
 @pytest.fixture
-def plan() -> Layout:
+def plan() -> StoreLayout:
     return layout(CLIP, (6, 5, 2, 3), (19, 7))
 
 
-def test_every_clip_comes_back_as_it_was_written(tmp_path: Path, plan: Layout) -> None:
+def test_every_clip_comes_back_as_it_was_written(tmp_path: Path, plan: StoreLayout) -> None:
     clips = random_clips(plan, 5)
     write_store(tmp_path, plan, clips)
-    store = Store(tmp_path)
+    store = ClipStore(tmp_path)
     rows = store.clips()
     assert [row.clip_id for row in rows] == ["000", "001", "002", "003", "004"]
     for i, row in enumerate(rows):
@@ -67,10 +67,10 @@ def test_every_clip_comes_back_as_it_was_written(tmp_path: Path, plan: Layout) -
     assert rows[3].truth == {"events_s": [0.5]}
 
 
-def test_latents_come_back_in_the_order_asked_for(tmp_path: Path, plan: Layout) -> None:
+def test_latents_come_back_in_the_order_asked_for(tmp_path: Path, plan: StoreLayout) -> None:
     clips = random_clips(plan, 7)
     write_store(tmp_path, plan, clips)
-    store = Store(tmp_path)
+    store = ClipStore(tmp_path)
     rows = store.clips()
     order = [5, 0, 1, 2, 6, 2]
     video, audio = store.latents([rows[i] for i in order])
@@ -79,20 +79,20 @@ def test_latents_come_back_in_the_order_asked_for(tmp_path: Path, plan: Layout) 
     assert video.dtype == audio.dtype == np.float16
 
 
-def test_a_split_holds_its_clips_only(tmp_path: Path, plan: Layout) -> None:
+def test_a_split_holds_its_clips_only(tmp_path: Path, plan: StoreLayout) -> None:
     write_store(tmp_path, plan, random_clips(plan, 5))
-    assert [row.clip_id for row in Store(tmp_path).clips("test")] == ["001", "003"]
+    assert [row.clip_id for row in ClipStore(tmp_path).clips("test")] == ["001", "003"]
 
 
 def test_a_store_without_latents_says_so(tmp_path: Path) -> None:
     plan = layout(CLIP)
     write_store(tmp_path, plan, random_clips(plan, 2))
-    store = Store(tmp_path)
+    store = ClipStore(tmp_path)
     with pytest.raises(ValueError, match="names no codecs"):
         store.latents(store.clips())
 
 
-def test_plain_zarr_reads_the_store(tmp_path: Path, plan: Layout) -> None:
+def test_plain_zarr_reads_the_store(tmp_path: Path, plan: StoreLayout) -> None:
     clips = random_clips(plan, 3)
     write_store(tmp_path, plan, clips)
     array = zarr.open_group(tmp_path / "clips.zarr", mode="r")["video/16x24"]
@@ -100,10 +100,10 @@ def test_plain_zarr_reads_the_store(tmp_path: Path, plan: Layout) -> None:
     assert np.array_equal(array[16:28], clips["video/16x24"][1])  # 12 frames fill two chunks of 8
 
 
-def test_a_store_can_be_sent_to_another_process(tmp_path: Path, plan: Layout) -> None:
+def test_a_store_can_be_sent_to_another_process(tmp_path: Path, plan: StoreLayout) -> None:
     clips = random_clips(plan, 2)
     write_store(tmp_path, plan, clips)
-    store = Store(tmp_path)
+    store = ClipStore(tmp_path)
     store.frames(store.clips()[0])
     again = pickle.loads(pickle.dumps(store))
     assert np.array_equal(again.frames(again.clips()[1]), clips["video/16x24"][1])
@@ -116,7 +116,7 @@ def digest(folder: Path) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def test_equal_clips_give_equal_bytes(tmp_path: Path, plan: Layout) -> None:
+def test_equal_clips_give_equal_bytes(tmp_path: Path, plan: StoreLayout) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write_store(tmp_path / name, plan, random_clips(plan, 40))

@@ -10,7 +10,7 @@ import pytest
 from avctl.schema import Clip
 from avctl.store import layout as layout_module
 from avctl.store.layout import layout
-from avctl.store.reader import Place, Store
+from avctl.store.reader import ClipStore, Place
 from avctl.store.writer import Writer
 
 CLIP = Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=8_000, channels=1)
@@ -28,7 +28,7 @@ def test_clips_lie_the_same_however_they_were_handed_over(tmp_path: Path, monkey
     writer.close()
     files = [path for path in (tmp_path / "clips.zarr/video").rglob("*") if path.is_file() and path.name == "0"]
     assert len(files) == 3
-    store = Store(tmp_path)
+    store = ClipStore(tmp_path)
     read = [store._read(Place(plan.video.name, i * plan.video.slot, 8)) for i in range(10)]
     assert np.array_equal(read, frames)
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from avctl.codecs.frame_autoencoder import FrameAutoencoderCodec
+from avctl.compute.threads import Threads
 from avctl.schema import FrameAutoencoder, Optim, Preprocess, Recipe, TrainAutoencoder
-from avctl.store.reader import Store
+from avctl.store.reader import ClipStore
 from avctl.training.autoencoder import AutoencoderObjective, psnr
 from avctl.training.optim import Optimizer
-from avctl.training.threads import Threads
 
 Make = Callable[..., AutoencoderObjective]
 
@@ -28,7 +28,7 @@ def objective(tiny: Recipe, tmp_path: Path, clips: Callable[[Path, Recipe], Path
                 "train": TrainAutoencoder(steps=60, batch=batch, dtype="float32", latent_noise=0.0),
             }
         )
-        store = Store(tmp_path if (tmp_path / "index.sqlite").exists() else clips(tmp_path, recipe))
+        store = ClipStore(tmp_path if (tmp_path / "index.sqlite").exists() else clips(tmp_path, recipe))
         assert isinstance(recipe.model, FrameAutoencoder)
         torch.manual_seed(0)
         model = FrameAutoencoderCodec(recipe.model)

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from avctl.compute.threads import Threads
 from avctl.data.order import Order
 from avctl.models import pretrained
 from avctl.models.latents import Latents
 from avctl.schema import Flow, Optim, Recipe, TaskMix, TrainGenerator
-from avctl.store.reader import Store
+from avctl.store.reader import ClipStore
 from avctl.training.generator import Batch, GeneratorObjective
 from avctl.training.optim import Optimizer
-from avctl.training.threads import Threads
 
 CPU = torch.device("cpu")
 
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 def objective(tiny: Recipe, artifact: Path, **fields: Any) -> GeneratorObjective:
     """That of `tiny` with some fields of its train section changed, at its first weights, its scale set."""
     train = TrainGenerator(**{"steps": 6, "batch": 4, "dtype": "float32", **fields})
-    store = Store(artifact)
+    store = ClipStore(artifact)
     rows = store.clips("train")
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from avctl.data.seed import seeded
+from avctl.compute.seed import seeded
 from avctl.job import Interrupted, Job, StageError
 from avctl.schema import Optim, Recipe, TrainAutoencoder
 from avctl.training.ema import EMA

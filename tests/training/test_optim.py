@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from avctl.compute.threads import Threads
+from avctl.errors import StageError
 from avctl.models.pretrained import Pretrained
 from avctl.schema import Optim
 from avctl.training.optim import Optimizer, rate_factor
-from avctl.training.threads import Threads
 
 MUON = Optim(lr=1e-3, muon_lr=0.02)
 
@@ -58,6 +59,11 @@ def test_muon_gets_the_matrices_of_blocks_and_nothing_else(tiny_model: Pretraine
     assert len(muon) == 4 * (3 + 1)  # three streams in the dual block, one in the single
     rest = {names[id(p)] for group in optimizer.parts[0][0].param_groups for p in group["params"]}
     assert muon | rest == set(names.values()) and not muon & rest
+
+
+def test_muon_without_matrices_to_train_is_refused() -> None:
+    with pytest.raises(StageError, match="no block matrices"):
+        Optimizer(MUON, torch.nn.Linear(4, 4), 10, Threads(1))
 
 
 def test_without_muon_everything_is_adams(tiny_model: Pretrained) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from avctl.crawl.frontier import Item
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.sources.directory import walk
 from avctl.crawl.sources.manifest import read_manifest
 from avctl.crawl.sources.synthetic import Studio
@@ -42,7 +42,7 @@ def _items(source: Source, studio: Studio) -> Iterator[Item]:
 def _named(url: str) -> Item:
     try:
         return Item(canonical(url), "", "web", follow=True)
-    except Failure as failure:
+    except FetchFailure as failure:
         return Item(url, "", "web", refusal=(failure.reason, failure.detail))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from avctl.crawl.frontier import Item
 from avctl.crawl.local import open_regular
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.pages import names_media
 from avctl.crawl.sniff import HEAD, sniff
 from avctl.crawl.url import file_url
@@ -65,7 +65,7 @@ def _item(path: Path, source: str) -> Item | None:
         return None
     try:
         is_media = sniff(_head(path)) is not None
-    except Failure as failure:
+    except FetchFailure as failure:
         return _refused(path, source, failure.reason, failure.detail)
     return Item(file_url(path), "", source, caption=_caption(path)) if is_media or has_media_name else None
 
@@ -75,7 +75,7 @@ def _head(path: Path) -> bytes:
         try:
             return file.read(HEAD)
         except OSError as error:
-            raise Failure("unreadable", error.strerror or type(error).__name__) from error
+            raise FetchFailure("unreadable", error.strerror or type(error).__name__) from error
 
 
 def _caption(path: Path) -> str | None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from avctl.crawl.frontier import Item
-from avctl.crawl.outcome import Failure
+from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.url import canonical, file_url
 from avctl.job import InputError
 
@@ -37,7 +37,7 @@ def read_manifest(path: Path) -> Iterator[Item]:
         raise InputError(f"the manifest `{path}` cannot be read: {error}", hint=_HINT) from error
 
 
-def _rows(path: Path) -> Iterator[_Row | Failure]:
+def _rows(path: Path) -> Iterator[_Row | FetchFailure]:
     match path.suffix.lower():
         case ".csv":
             return _delimited(path, ",")
@@ -57,14 +57,14 @@ def _delimited(path: Path, delimiter: str) -> Iterator[_Row]:
         yield from table
 
 
-def _lines(path: Path) -> Iterator[_Row | Failure]:
+def _lines(path: Path) -> Iterator[_Row | FetchFailure]:
     with path.open(encoding="utf-8-sig") as file:
         for line in filter(str.strip, file):
             try:
                 row = json.loads(line)
-                yield row if isinstance(row, dict) else Failure("bad_row", "not a JSON object")
+                yield row if isinstance(row, dict) else FetchFailure("bad_row", "not a JSON object")
             except json.JSONDecodeError as error:
-                yield Failure("bad_row", f"not JSON: {error}")
+                yield FetchFailure("bad_row", f"not JSON: {error}")
 
 
 def _parquet(path: Path) -> Iterator[_Row]:
@@ -79,33 +79,35 @@ def _check_columns(names: Any, path: Path) -> None:
         raise InputError(f"the manifest `{path}` has the columns {', '.join(names) or 'none'}", hint=_HINT)
 
 
-def _item(row: _Row | Failure, number: int, manifest: Path) -> Item:
+def _item(row: _Row | FetchFailure, number: int, manifest: Path) -> Item:
     source = f"manifest:{manifest}"
     try:
-        if isinstance(row, Failure):
+        if isinstance(row, FetchFailure):
             raise row
         caption, licence = _text(row, "caption"), _text(row, "licence")
         url, split, truth = _url(row, manifest), _split(row), _truth(row)
         return Item(url, "", source, caption=caption, licence=licence, split=split, truth=truth)
-    except Failure as failure:
+    except FetchFailure as failure:
         return Item(f"{file_url(manifest)}#row={number}", "", source, refusal=(failure.reason, failure.detail))
 
 
 def _url(row: _Row, manifest: Path) -> str:
     url, path = _text(row, "url"), _text(row, "path")
     if (url is None) == (path is None):
-        raise Failure("bad_row", "it has neither `url` nor `path`" if url is None else "it has both `url` and `path`")
+        raise FetchFailure(
+            "bad_row", "it has neither `url` nor `path`" if url is None else "it has both `url` and `path`"
+        )
     if url is not None:
         return canonical(url)
     if "\0" in str(path):
-        raise Failure("bad_row", "`path` holds a zero byte")
+        raise FetchFailure("bad_row", "`path` holds a zero byte")
     return file_url(manifest.parent / str(path))
 
 
 def _split(row: _Row) -> str | None:
     split = _text(row, "split")
     if split not in (None, *_SPLITS):
-        raise Failure("bad_row", f"`{split}` is no split; there are {', '.join(_SPLITS)}")
+        raise FetchFailure("bad_row", f"`{split}` is no split; there are {', '.join(_SPLITS)}")
     return split
 
 
@@ -120,7 +122,7 @@ def _truth(row: _Row) -> str | None:
             raise TypeError
         return json.dumps(parsed, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError):
-        raise Failure("bad_row", "`truth` is not a JSON object") from None
+        raise FetchFailure("bad_row", "`truth` is not a JSON object") from None
 
 
 def _text(row: _Row, name: str) -> str | None:
@@ -128,5 +130,5 @@ def _text(row: _Row, name: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise Failure("bad_row", f"`{name}` is not text")
+        raise FetchFailure("bad_row", f"`{name}` is not text")
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from avctl.data.seed import seeded
+from avctl.compute.seed import seeded
 
 
 def draw(*key: int | str) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from avctl.training.precision import autocast, computes_in_bfloat16
+from avctl.compute.precision import autocast, computes_in_bfloat16
 
 CPU = torch.device("cpu")
 

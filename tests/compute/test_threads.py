@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from avctl.training.threads import Threads
+from avctl.compute.threads import Threads
 
 
 def test_results_come_in_the_order_of_the_items() -> None:

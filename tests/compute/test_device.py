@@ -8,9 +8,9 @@ import sys
 import pytest
 import torch
 
+from avctl.compute.device import prepare
 from avctl.errors import MachineError
 from avctl.schema import Runtime
-from avctl.training.device import prepare
 
 
 def test_threads_and_determinism_are_set() -> None:
@@ -22,7 +22,7 @@ def test_threads_and_determinism_are_set() -> None:
 PAGES = """
 import resource, sys, torch
 from avctl.schema import Runtime
-from avctl.training.device import prepare
+from avctl.compute.device import prepare
 
 if sys.argv[1:]:
     prepare(Runtime(device="cpu", threads=1))
