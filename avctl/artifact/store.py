@@ -12,7 +12,7 @@ from avctl.artifact import manifest
 from avctl.artifact.hashes import HashCache
 from avctl.artifact.lock import is_locked
 from avctl.errors import InputError
-from avctl.recipe.content import content_hash
+from avctl.recipe.content import content_hash, sha256
 
 Status = Literal["done", "running", "interrupted", "failed", "absent"]
 PARTIAL = ".partial"
@@ -84,8 +84,12 @@ def _find(root: Path, stage: str, fingerprint: str) -> Path | None:
     return next((folder for folder in found if folder.is_dir()), None)
 
 
-def require_intact(folder: Path) -> manifest.Manifest:
-    """The manifest of a finished artifact whose data files are all there at their size. Raises InputError."""
+UNCHECKED = (".safetensors", ".sqlite", ".json", ".jsonl")  # carry no checksums of their own, as Zarr's chunks do
+
+
+def require_intact(folder: Path, *, to_be_read: bool = False) -> manifest.Manifest:
+    """The manifest of a finished artifact whose data files are all there at their size; those with a suffix in
+    `UNCHECKED` with their checksum too, where the artifact is `to_be_read`. Raises InputError."""
     found = manifest.read(folder)
     if found.state != "done":
         raise InputError(f"`{folder}` is not finished ({found.state})", "run the command that makes it again")
@@ -96,6 +100,8 @@ def require_intact(folder: Path) -> manifest.Manifest:
             raise _damaged(folder, f"`{path}` is missing") from None
         if size != file["bytes"]:
             raise _damaged(folder, f"`{path}` has {size} bytes instead of {file['bytes']}")
+        if to_be_read and path.endswith(UNCHECKED) and sha256(folder / path) != file["sha256"]:
+            raise _damaged(folder, f"`{path}` has changed")
     return found
 
 

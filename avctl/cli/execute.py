@@ -125,7 +125,7 @@ def _planned(step: Step, would: str) -> dict[str, str]:
 
 
 def _input_row(root: Path, path: Path) -> dict[str, str]:
-    made = require_intact(path)
+    made = require_intact(path, to_be_read=True)
     place = path.relative_to(root) if path.is_relative_to(root) else path.absolute()
     return {"stage": made.stage, "fingerprint": made.fingerprint, "digest": made.digest or "", "path": str(place)}
 

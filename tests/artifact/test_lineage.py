@@ -42,6 +42,11 @@ def test_what_is_gone_or_has_changed_is_said(store: Store, chain: list[Path], ma
     assert [link.has_changed for link in ancestry(store, chain[2])] == [False, False, True]
 
 
+def test_what_lies_in_another_store_is_found_where_it_was_read(store: Store, chain: list[Path], tmp_path: Path):
+    other = Store(tmp_path / "elsewhere")
+    assert [link.folder for link in ancestry(other, chain[2])] == [chain[2], chain[1], chain[0]]
+
+
 def test_descendants_are_found_through_every_generation(store: Store, chain: list[Path]):
     digest = manifest.read(chain[0]).digest or ""
     assert descendants(store, {digest}) == chain[1:]

@@ -51,6 +51,19 @@ def test_damage_is_seen_at_use(make: Make, damage: Callable[[Path], object], mes
         require_intact(made)
 
 
+def test_a_flipped_byte_is_seen_in_what_has_no_checksum_of_its_own(make: Make):
+    made = make(**{"model.safetensors": "ab", "clip.mp4": "ab"})
+    for name, is_seen in (("clip.mp4", False), ("model.safetensors", True)):
+        (made / name).chmod(0o644)
+        (made / name).write_text("aB")
+        assert require_intact(made)
+        if is_seen:
+            with pytest.raises(InputError, match=r"`model\.safetensors` has changed"):
+                require_intact(made, to_be_read=True)
+        else:
+            assert require_intact(made, to_be_read=True)
+
+
 def test_verify_reads_every_byte(make: Make):
     made = make(a="a", b="b", c="c")
     assert verify(made) == []
