@@ -13,10 +13,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 AVCTL = ROOT / "avctl"
 LAYERS = (
-    "cli", "stages", "generate", "cluster", "training", "metrics", "data", "diffusion", "models", "codecs", "curate",
-    "crawl", "store", "media", "compute", "kernels", "job", "artifact", "pipeline", "schema", "recipe", "errors",
+    "cli", "stages", "generate", "cluster", "training", "metrics", "data", "diffusion", "models", "codecs",
+    "curate", "crawl", "store", "media", "compute", "kernels",
+    "job", "artifact", "pipeline", "schema", "recipe", "files", "errors",
 )  # fmt: skip
-LIGHT = ("cli", "recipe", "schema", "pipeline", "artifact", "job", "errors")
+LIGHT = ("cli", "recipe", "schema", "pipeline", "artifact", "job", "files", "errors")
 HEAVY = ("torch", "torchvision", "torchaudio", "numpy", "av", "zarr", "scipy", "onnx", "matplotlib")
 TOP = {"avctl", "recipes", "kernels", "benches", "tests", "setup.py", "README.md", "LICENSE"}
 MODULES = sorted(path for path in AVCTL.rglob("*.py") if not path.is_relative_to(AVCTL / "kernels"))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avctl.errors import InputError
+from avctl.files import write_text
 from avctl.recipe.content import sha256
 
 State = Literal["running", "done", "interrupted", "failed"]
@@ -59,12 +60,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Replace the folder's manifest, all or nothing."""
-        temporary = folder / f"{NAME}.new"
-        with temporary.open("w") as stream:
-            json.dump(asdict(self), stream, indent=1)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(folder / NAME)
+        write_text(folder / NAME, json.dumps(asdict(self), indent=1), is_synced=True)
 
     def with_files(self, folder: Path) -> Manifest:
         """The manifest with the checksums of the data that lies in `folder` now."""

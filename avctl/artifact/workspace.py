@@ -20,6 +20,7 @@ from avctl.artifact.lock import Lock
 from avctl.artifact.manifest import Manifest, State
 from avctl.artifact.store import PARTIAL, Store
 from avctl.errors import InputError
+from avctl.files import PARTS, sync
 from avctl.pipeline import Step
 from avctl.recipe.snapshot import freeze
 
@@ -79,7 +80,9 @@ class Workspace:
     def seal(self) -> None:
         """Hash the data and put it on the disk; from here on the folder only lacks its name."""
         shutil.rmtree(self.path / "work", ignore_errors=True)
-        _sync(self.path)
+        for part in self.path.rglob(PARTS):  # of a run that was killed while it wrote them
+            part.unlink()
+        _sync_all(self.path)
         now = time.time()
         seconds = self._manifest.seconds + now - self._start
         done = replace(self._manifest, state="done", finished=now, seconds=round(seconds, 3))
@@ -94,7 +97,7 @@ class Workspace:
         if old := self.store.find(self.step.stage.name, self.step.fingerprint):
             move_aside(old)
         self.path.rename(self.final)
-        _sync_folder(self.final.parent)
+        sync(self.final.parent)
         return self.final
 
     def leave(self, state: State, error: str | None = None) -> None:
@@ -140,21 +143,11 @@ def _copy(source: Path, target: Path) -> None:
     temporary.rename(target)
 
 
-def _sync(folder: Path) -> None:
+def _sync_all(folder: Path) -> None:
     """Everything below `folder` is on the disk when this returns."""
     for where, _, names in os.walk(folder):
-        for name in names:
-            with open(os.path.join(where, name), "rb") as stream:
-                os.fsync(stream.fileno())
-        _sync_folder(Path(where))
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        for path in (*(Path(where, name) for name in names), Path(where)):
+            sync(path)
 
 
 def _make_read_only(folder: Path) -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from avctl.cli.views import JsonView, PlainView, RichView
+from avctl.files import write_text
 
 
 class View(Protocol):
@@ -63,9 +64,7 @@ class StageReport:
             kept = [row for row in rows if json.loads(row).get("step", 0) <= step]
             if kept == rows:
                 return
-            part = self._path.with_name(f"{self._path.name}.part")
-            part.write_text("".join(kept))
-            part.replace(self._path)  # at no moment is there less than what is kept
+            write_text(self._path, "".join(kept))  # at no moment is there less
             self._file.close()
             self._file = self._path.open("a")
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.sniff import HEAD, Kind, sniff
+from avctl.files import write_text
 
 _CHECKPOINT = 32_000_000  # bytes between two checkpoints: a second of a fast line, an hour of a slow one
 
@@ -77,9 +78,7 @@ class Deposit:
         """Makes what was written resumable, if its server gave it an ETag."""
         if self.etag and self.size:
             os.fsync(self._file.fileno())
-            temporary = self._mark.with_suffix(".tmp")
-            temporary.write_text(json.dumps({"size": self.size, "etag": self.etag}))
-            temporary.replace(self._mark)
+            write_text(self._mark, json.dumps({"size": self.size, "etag": self.etag}))
             self._checked = self.size
 
     def finish(self) -> Kept:

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from avctl.crawl.sqlite_frontier import SqliteFrontier
+from avctl.files import replacing
 
 _SCHEMA = """
 CREATE TABLE files (sha256 TEXT PRIMARY KEY, path TEXT, bytes INT, media_type TEXT, url TEXT, final_url TEXT,
@@ -38,17 +39,13 @@ def write_ledger(frontier: SqliteFrontier, until: str | None, path: Path) -> set
             duplicates.append((url, sha256, rest[-1]))
         else:
             files[sha256] = (sha256, place, size, media_type, url, *rest)
-    partial = path.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
-    with closing(sqlite3.connect(partial, isolation_level=None)) as ledger:
+    with replacing(path, is_synced=True) as part, closing(sqlite3.connect(part, isolation_level=None)) as ledger:
         ledger.executescript(_SCHEMA)
         ledger.execute("BEGIN")
         ledger.executemany(f"INSERT INTO files VALUES ({', '.join('?' * 13)})", sorted(files.values()))
         ledger.executemany("INSERT INTO dead VALUES (?, ?, ?, ?)", frontier.dead(until))
         ledger.executemany("INSERT INTO duplicates VALUES (?, ?, ?)", sorted(duplicates))
         ledger.execute("COMMIT")
-    _sync(partial)
-    partial.replace(path)
     return {row[1] for row in files.values()}
 
 
@@ -90,8 +87,3 @@ class Entry:
 
     def received(self, size: int) -> None:
         self.row["bytes"] = size
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())

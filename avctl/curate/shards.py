@@ -21,6 +21,7 @@ import numpy as np
 
 from avctl.curate.pool import Fault
 from avctl.curate.prepare import Outcome, Source, prepare
+from avctl.files import sync
 from avctl.job import InputError
 from avctl.schema import Clip, Preprocess
 
@@ -132,8 +133,7 @@ class WorkFolder:
         rows = [asdict(result if isinstance(result, Outcome) else _faulty(result)) for result in results]
         (folder / OUTCOMES).write_text(json.dumps(rows))
         for file in folder.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
+            sync(file)
         os.replace(folder, self.folder / shard.name)
 
     def write_latents(self, shard: Shard, video: np.ndarray, audio: np.ndarray) -> None:

@@ -7,7 +7,6 @@ stops at the audio stream's `duration` gets as many samples as went in. Equal in
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import av
@@ -16,6 +15,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
+from avctl.files import replacing
 from avctl.schema.clip import require_aac_rate
 
 # One thread, because the split of a frame between threads changes the bytes; no B-frames, because they would need an
@@ -35,12 +35,8 @@ def write_mp4(path: Path, frames: np.ndarray, audio: np.ndarray, fps: int, sampl
     Samples beyond full scale are clipped. Raises ValueError for frames or samples that an mp4 of this kind cannot hold.
     """
     _check(frames, audio, fps, sample_rate)
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as part:
         _write(part, frames, audio, fps, sample_rate)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _check(frames: np.ndarray, audio: np.ndarray, fps: int, sample_rate: int) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from avctl.codecs.build import build_audio_codec, build_video_codec
 from avctl.compute.device import prepare
 from avctl.errors import InputError, Interrupted
+from avctl.files import write_text
 from avctl.job import Job
 from avctl.media.load import load_frames, load_sound
 from avctl.metrics.reality import Codecs, Reality
@@ -50,10 +51,10 @@ def run(job: Job) -> None:
     for section in sections:
         job.report.log(set=section.title, **{score.name: score.value for score in section.scores})
     table = {section.title: {score.name: score.to_json() for score in section.scores} for section in sections}
-    _write(job.out / "scores.json", json.dumps(table, indent=1, ensure_ascii=False) + "\n")
+    write_text(job.out / "scores.json", json.dumps(table, indent=1, ensure_ascii=False) + "\n")
     funnel = job.inputs["preprocess"] / "funnel.html"
     link = os.path.relpath(funnel, job.out) if funnel.is_file() else None
-    _write(job.out / "report.html", page(f"{recipe.name}: evaluation", sections, link))
+    write_text(job.out / "report.html", page(f"{recipe.name}: evaluation", sections, link))
 
 
 def _codecs(job: Job) -> Codecs | None:
@@ -133,9 +134,3 @@ def _example(file: Path, row: dict[str, Any], reality: Reality, footage: Footage
 def _about(each: Set) -> str:
     captioned = "with" if any(row["prompt"] for row in each.rows) else "without"
     return f"{len(each.rows)} clips, {each.task.replace('_', ' ')}, {captioned} captions."
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

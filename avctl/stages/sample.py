@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from avctl.compute.seed import seeded
 from avctl.compute.threads import Threads
 from avctl.diffusion.known import Known
 from avctl.errors import InputError, Interrupted
+from avctl.files import write_text
 from avctl.generate import AVPipeline, Settings
 from avctl.job import Job
 from avctl.models import pretrained
@@ -62,7 +62,7 @@ def run(job: Job) -> None:
                 job.report.progress("sample", done, total, set=each.name)
             _write_rows(job, each)
     names = [{"name": s.name, "task": s.request.task, "split": s.request.split if s.rows else None} for s in sets]
-    (job.out / "sets.json").write_text(json.dumps(names, indent=1) + "\n")
+    write_text(job.out / "sets.json", json.dumps(names, indent=1) + "\n")
 
 
 def _sets(job: Job, sample: Sample, store: ClipStore) -> list[Set]:
@@ -141,11 +141,4 @@ def _write_rows(job: Job, each: Set) -> None:
         }
 
     lines = [json.dumps(row(i), sort_keys=True, ensure_ascii=False) for i in range(len(each.prompts))]
-    _write(job.out / each.name / "clips.jsonl", "\n".join(lines) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    part.replace(path)
+    write_text(job.out / each.name / "clips.jsonl", "\n".join(lines) + "\n")

@@ -5,11 +5,12 @@ Rows go in in a fixed order and the file is written by `VACUUM INTO`, so that eq
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+
+from avctl.files import replacing
 
 Value = str | int | float | None
 
@@ -57,10 +58,8 @@ def write_index(
                 _create(database, name, dict.fromkeys(rows[0], ""), "")
                 _insert(database, name, list(rows[0]), rows)
         database.commit()
-        part = path.with_name(f".{path.name}.part")
-        part.unlink(missing_ok=True)
-        database.execute("VACUUM INTO ?", (str(part),))
-    os.replace(part, path)
+        with replacing(path) as part:
+            database.execute("VACUUM INTO ?", (str(part),))
 
 
 @contextmanager

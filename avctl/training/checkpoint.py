@@ -5,16 +5,16 @@ A checkpoint is a folder `step-00000500/` of safetensors files and a `state.json
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from avctl.files import sync
 from avctl.job import InputError
+from avctl.recipe.content import sha256
 
 STATE = "state.json"
 
@@ -33,13 +33,13 @@ class Checkpoints:
         staged.mkdir(parents=True)
         for name, tensors in parts.items():
             save_file({k: v.contiguous() for k, v in tensors.items()}, staged / f"{name}.safetensors")
-        sums = {file.name: _sha256(file) for file in sorted(staged.iterdir())}
+        sums = {file.name: sha256(file) for file in sorted(staged.iterdir())}
         (staged / STATE).write_text(json.dumps({"step": step, "sha256": sums}))
         for path in (*staged.iterdir(), staged):
-            _sync(path)
+            sync(path)
         shutil.rmtree(final, ignore_errors=True)
         staged.rename(final)
-        _sync(self.folder)
+        sync(self.folder)
         for old in self._finished()[: -self.keep]:
             shutil.rmtree(old)
 
@@ -55,7 +55,7 @@ class Checkpoints:
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise _damaged(newest, STATE) from error
         for name, expected in sums.items():
-            if not (newest / name).is_file() or _sha256(newest / name) != expected:
+            if not (newest / name).is_file() or sha256(newest / name) != expected:
                 raise _damaged(newest, name)
         return step, {Path(name).stem: load_file(newest / name) for name in sums}
 
@@ -68,16 +68,3 @@ def _damaged(checkpoint: Path, file: str) -> InputError:
         f"checkpoint `{checkpoint.name}` is damaged: `{file}` is not what was saved",
         hint=f"remove `{checkpoint}` to go on from the one before it",
     )
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

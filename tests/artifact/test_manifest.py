@@ -25,7 +25,7 @@ def test_a_manifest_reads_back_as_it_was_written(tmp_path: Path):
     full = replace(PLAIN, inputs={"a": {"stage": "b"}}, overrides=["x=1"]).with_files(folder_with(tmp_path, data="1"))
     full.write(tmp_path)
     assert manifest.read(tmp_path) == full
-    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".new"] == []
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".part"] == []
 
 
 def test_only_data_is_hashed(tmp_path: Path):

@@ -36,6 +36,7 @@ def again(store: Store, step: Step, **how: object) -> tuple[Path, bool]:
 def test_a_finished_folder_is_named_for_its_recipe_and_read_only(store: Store, step: Step, workspace: Workspace):
     (workspace.path / "deep").mkdir()
     (workspace.path / "deep" / "a").write_text("a")
+    (workspace.path / "deep" / ".a.part").write_text("half of an")
     (workspace.path / "work").mkdir()
     (workspace.path / "work" / "scratch").write_text("")
     made = workspace.finish()
