@@ -18,9 +18,9 @@ from avctl.compute.precision import autocast
 from avctl.compute.seed import seeded
 from avctl.diffusion import flow, solvers
 from avctl.diffusion.guidance import guided_velocity
-from avctl.diffusion.known import Known, gather
 from avctl.diffusion.solvers import SOLVERS, Solver
-from avctl.diffusion.tasks import TASKS, given_frames
+from avctl.diffusion.tasks import TAKES, given_frames
+from avctl.inputs import Known, gather
 from avctl.media.mux import write_mp4
 from avctl.models import pretrained
 from avctl.models.latents import Latents
@@ -55,7 +55,7 @@ class Settings:
     negative_prompt: str = ""
 
     def __post_init__(self) -> None:
-        for name, value, known in (("task", self.task, TASKS), ("solver", self.solver, SOLVERS)):
+        for name, value, known in (("task", self.task, TAKES), ("solver", self.solver, SOLVERS)):
             if value not in known:
                 raise ValueError(f"{name}={value!r}: one of {', '.join(known)} is needed")
         if self.steps < 1:

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 AVCTL = ROOT / "avctl"
 LAYERS = (
-    "cli", "stages", "generate", "cluster", "training", "metrics", "data", "diffusion", "models", "codecs",
+    "cli", "stages", "generate", "inputs", "cluster", "training", "metrics", "data", "diffusion", "models", "codecs",
     "curate", "crawl", "store", "media", "compute", "kernels",
     "job", "artifact", "pipeline", "schema", "recipe", "files", "errors",
 )  # fmt: skip

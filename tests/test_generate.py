@@ -12,9 +12,9 @@ import torch
 
 import avctl
 from avctl.compute.seed import seeded
-from avctl.diffusion.known import Known
 from avctl.errors import InputError
 from avctl.generate import AVPipeline, Output, Settings
+from avctl.inputs import Known
 from avctl.media.mux import write_mp4
 from avctl.models.pretrained import Pretrained
 

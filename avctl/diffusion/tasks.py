@@ -8,7 +8,13 @@ from torch import Tensor
 from avctl.models.latents import Latents, Layout
 from avctl.schema.train import Task, TaskMix
 
-TASKS: tuple[Task, ...] = ("text_to_both", "audio_to_video", "video_to_audio", "image_to_video", "extend")
+TAKES: dict[Task, set[str]] = {  # besides a caption
+    "text_to_both": set(),
+    "audio_to_video": {"audio"},
+    "video_to_audio": {"video"},
+    "image_to_video": {"image"},
+    "extend": {"audio", "video"},
+}
 
 
 def given_frames(task: Task, layout: Layout, spans: tuple[int, int], keep: float = 0.5) -> tuple[Tensor, Tensor]:
@@ -35,8 +41,9 @@ def given_frames(task: Task, layout: Layout, spans: tuple[int, int], keep: float
 
 def draw_tasks(mix: TaskMix, count: int, generator: torch.Generator) -> list[Task]:
     """`count` tasks in the proportions of the mix."""
-    weights = torch.tensor([getattr(mix, task) for task in TASKS])
-    return [TASKS[i] for i in torch.multinomial(weights, count, replacement=True, generator=generator)]
+    tasks = list(TAKES)
+    weights = torch.tensor([getattr(mix, task) for task in tasks])
+    return [tasks[i] for i in torch.multinomial(weights, count, replacement=True, generator=generator)]
 
 
 def draw_given(tasks: list[Task], layout: Layout, spans: tuple[int, int], generator: torch.Generator) -> Latents:

@@ -17,10 +17,11 @@ from avctl.codecs.convert import from_pixels, from_samples
 from avctl.compute.device import prepare
 from avctl.compute.seed import seeded
 from avctl.compute.threads import Threads
-from avctl.diffusion.known import Known
+from avctl.diffusion.tasks import TAKES
 from avctl.errors import InputError, Interrupted
 from avctl.files import write_text
 from avctl.generate import AVPipeline, Settings
+from avctl.inputs import Known
 from avctl.job import Job
 from avctl.models import pretrained
 from avctl.schema import Request, Sample, TrainGenerator
@@ -119,9 +120,9 @@ def _make(job: Job, pipe: AVPipeline, store: ClipStore, each: Set, batch: range)
 def _known(request: Request, store: ClipStore, rows: Sequence[ClipRow]) -> Known:
     """The pictures and sounds of held-out clips that the task is given."""
     frames = samples = None
-    if request.task in ("video_to_audio", "image_to_video", "extend"):
+    if TAKES[request.task] & {"video", "image"}:
         frames = from_pixels(torch.stack([torch.from_numpy(store.frames(row)) for row in rows]))
-    if request.task in ("audio_to_video", "extend"):
+    if "audio" in TAKES[request.task]:
         samples = from_samples(torch.stack([torch.from_numpy(store.audio(row)) for row in rows]))
     return Known(frames, samples)
 

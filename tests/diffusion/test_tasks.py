@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 import torch
 
-from avctl.diffusion.tasks import TASKS, draw_given, draw_tasks, given_frames
+from avctl.diffusion.tasks import TAKES, draw_given, draw_tasks, given_frames
 from avctl.models.latents import Layout
 from avctl.schema import TaskMix
 from avctl.schema.train import Task
@@ -20,7 +20,7 @@ LAYOUT = Layout(
 
 
 def test_all_tasks_of_the_schema_are_known() -> None:
-    assert set(TASKS) == set(get_args(Task)) == set(TaskMix.model_fields)
+    assert set(TAKES) == set(get_args(Task)) == set(TaskMix.model_fields)
 
 
 @pytest.mark.parametrize(

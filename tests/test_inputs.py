@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from avctl.diffusion.known import gather
+from avctl.inputs import gather
 from avctl.schema import Clip
 from avctl.schema.train import Task
 

@@ -10,16 +10,10 @@ import torch
 from torch import Tensor
 
 from avctl.codecs.convert import from_pixels
+from avctl.diffusion.tasks import TAKES
 from avctl.media.load import load_frames, load_sound
 from avctl.schema import Clip
 from avctl.schema.train import Task
-
-TAKES: dict[str, set[str]] = {
-    "audio_to_video": {"audio"},
-    "video_to_audio": {"video"},
-    "image_to_video": {"image"},
-    "extend": {"audio", "video"},
-}
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,7 @@ def gather(
     Of what is longer than needed the start is taken: `keep_s` seconds for `extend`, a whole clip for other tasks.
     ValueError for what the task does not take or lacks, InputError where a file cannot be read or is too short.
     """
-    takes = TAKES.get(task, set())
+    takes = TAKES[task]
     has = {name for name, value in (("audio", audio), ("video", video), ("image", image)) if value is not None}
     if has != takes:
         needs = " and ".join(sorted(takes)) or "no sound or picture"
