@@ -54,7 +54,7 @@ def local_path(url: str) -> Path:
 def is_below(url: str, prefix: str) -> bool:
     """Whether `url`, canonical, is at the host `prefix` or one of its subdomains, or starts with the URL `prefix`."""
     if "://" in prefix:
-        return url.startswith(canonical(prefix))
+        return url.startswith(prefix if prefix.startswith("file:") else canonical(prefix))
     name = (urlsplit(url).hostname or "").lower()
     return name == prefix.lower() or name.endswith(f".{prefix.lower()}")
 

@@ -81,8 +81,8 @@ class Crawl(Spec):
     @model_validator(mode="after")
     def _excludes(self) -> Crawl:
         for entry in self.exclude:
-            if "://" in entry and not re.match(r"https?://[^/?#\s]", entry, re.IGNORECASE):
-                raise ValueError(f'`exclude`: "{entry}" is no URL of http or https')
+            if "://" in entry and not re.match(r"https?://[^/?#\s]|file:///", entry, re.IGNORECASE):
+                raise ValueError(f'`exclude`: "{entry}" is no URL of http, https or a file')
             if "://" not in entry and (not entry or re.search(r"[/:?#\s]", entry)):
                 raise ValueError(
                     f'`exclude`: "{entry}" is neither a host nor a URL; "example.org", "https://example.org/a"'

@@ -65,7 +65,7 @@ def test_samples_come_from_zero_on(film: Path) -> None:
     assert np.abs(sound[1_000:-1_000] - tone[1_000:-1_000, None] * (1.0, 0.5)).max() < 0.05
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(16_000, 2), (8_000, 1), (4_000, 1)])
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 2), (8_000, 1), (12_000, 1)])
 def test_sound_has_the_rate_and_the_channels_of_the_clip(film: Path, rate: int, channels: int) -> None:
     sound = load_sound(film, clip(rate=rate, channels=channels), 2 * rate - 200)
     assert sound.shape == (2 * rate - 200, channels)
