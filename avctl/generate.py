@@ -6,6 +6,8 @@ pipe("a small metal blue triangle is struck quickly", seed=42).save("out.mp4")
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +62,12 @@ class Settings:
                 raise ValueError(f"{name}={value!r}: one of {', '.join(known)} is needed")
         if self.steps < 1:
             raise ValueError(f"steps={self.steps}: at least one is needed")
-        if not self.shift > 0:
+        if not 0 < self.shift < math.inf:
             raise ValueError(f"shift={self.shift}: more than 0 is needed")
+        if not 0 <= self.guidance < math.inf:
+            raise ValueError(f"guidance={self.guidance}: 0 or more is needed")
+        if self.task != "extend" and self.keep_s != type(self).keep_s:
+            raise ValueError(f"keep_s={self.keep_s}: only extend keeps seconds of a clip, not {self.task}")
         if self.negative_prompt and self.guidance == 1:
             raise ValueError("negative_prompt: at guidance=1 it is not read")
 
@@ -118,10 +124,13 @@ class AVPipeline:
         of both, the other tasks a whole clip.
 
         `size`, `seconds` and `fps` are the trained format; another one raises ValueError, as does an input that the
-        task does not take or lacks. InputError where a file cannot be read or is too short.
+        task does not take or lacks, and a result that is not finite. InputError where a file cannot be read or is too
+        short. A prompt that is longer than the model reads is warned of.
         """
         settings = Settings(task, steps, guidance, solver, shift, keep_s, negative_prompt)
         self._refuse_other_format(size=size and tuple(size), seconds=seconds, fps=fps)
+        if self.model.generator.text.is_too_long(prompt):
+            warnings.warn(f"of the prompt {self.model.generator.text.max_tokens} tokens are read", stacklevel=2)
         known = gather(task, self.clip, min(keep_s, self.clip.seconds), audio, video, image)
         return self.generate([prompt], [seeded(seed, "sample")], settings, known)[0]
 
@@ -181,6 +190,8 @@ class AVPipeline:
             else self.model.audio_codec.decode(latents.audio, self.clip.samples)
         )
         assert frames is not None and samples is not None
+        if not (frames.isfinite().all() and samples.isfinite().all()):
+            raise ValueError("what was generated is not finite: too much guidance, or a damaged input")
         pixels = to_pixels(frames).cpu().numpy()
         sound = samples.float().clamp(-1, 1).transpose(1, 2).cpu().numpy()
         return [Output(f, a, self.clip.fps, self.clip.sample_rate) for f, a in zip(pixels, sound, strict=True)]

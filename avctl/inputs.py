@@ -47,6 +47,8 @@ def gather(
         raise ValueError(f"{task} takes {needs}, and was given {' and '.join(sorted(has)) or 'nothing'}")
     seconds = keep_s if task == "extend" else clip.seconds
     if image is not None:
+        if not isinstance(image, np.ndarray):
+            raise ValueError(f"image is an array of pixels, not {type(image).__name__}")
         return Known(frames=_frames("image", image[None], clip, 1))
     return Known(
         None if video is None else _frames("video", video, clip, max(1, round(seconds * clip.fps))),
@@ -78,3 +80,5 @@ def _check(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> 
     """ValueError unless `array` is `shape`, or longer along its first axis, and of this type."""
     if array.shape[1:] != shape[1:] or len(array) < shape[0] or not array.dtype.name.startswith(dtype):
         raise ValueError(f"{name} is {shape} {dtype} for this model, not {array.shape} {array.dtype}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds values that are not finite")

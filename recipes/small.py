@@ -26,7 +26,7 @@ recipe = replace(
         video_codec=Trained(recipe=codec),
         audio_codec=LogMel(hop=480, window=1_536, mels=64),
     ),
-    model=replace(tiny.model, width=192, num_dual=1, num_single=4, heads=6),
-    train=replace(tiny.train, steps=2_600, sample_every=650),
+    model=replace(tiny.model, width=192, num_dual=1, num_single=2, heads=6),
+    train=replace(tiny.train, steps=5_000, sample_every=1_000),
     sample=replace(tiny.sample, steps=25),
 )

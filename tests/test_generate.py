@@ -122,6 +122,13 @@ def test_guidance_negative_prompt_steps_solver_and_shift_are_obeyed(pipe: AVPipe
         ({"solver": "magic"}, "solver='magic': one of euler, heun"),
         ({"steps": 0}, "steps=0"),
         ({"shift": 0.0}, "shift=0.0: more than 0"),
+        ({"shift": float("inf")}, "shift=inf"),
+        ({"guidance": -1.0}, r"guidance=-1\.0: 0 or more"),
+        ({"guidance": float("nan")}, "guidance=nan"),
+        ({"guidance": 1e30}, "what was generated is not finite"),
+        ({"keep_s": 0.5}, r"keep_s=0\.5: only extend"),
+        ({"task": "audio_to_video", "audio": audio() * np.float32("nan")}, "audio holds values that are not finite"),
+        ({"task": "image_to_video", "image": "a.png"}, "image is an array of pixels, not str"),
         ({"guidance": 1.0, "negative_prompt": "blue"}, "negative_prompt: at guidance=1"),
         ({"size": (32, 32)}, r"size=\(32, 32\): this model makes clips of size=\(16, 16\)"),
         ({"seconds": 3.0}, "seconds=3.0"),
@@ -207,3 +214,8 @@ def test_bfloat16_makes_nearly_the_same_clip(tiny_model: Pretrained) -> None:
     exact, rough = (AVPipeline(tiny_model, dtype)("red", steps=2, guidance=1.0) for dtype in ("float32", "bfloat16"))
     assert not same(exact, rough)
     assert np.abs(exact.frames.astype(int) - rough.frames).mean() < 8
+
+
+def test_a_prompt_that_is_cut_is_warned_of(pipe: AVPipeline) -> None:
+    with pytest.warns(UserWarning, match="of the prompt .* tokens are read"):
+        pipe("a red ball " * 20, steps=1)

@@ -151,6 +151,10 @@ def _sync_all(folder: Path) -> None:
 
 
 def _make_read_only(folder: Path) -> None:
+    """By whom the umask allows: some libraries write files that only their owner can read."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    readable = 0o444 & ~umask
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            path.chmod(path.stat().st_mode & ~0o222)
+            path.chmod((path.stat().st_mode | readable) & ~0o222)

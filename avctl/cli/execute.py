@@ -138,7 +138,8 @@ def _meant(stage: str, error: BaseException, folder: Path) -> Failure:
         package = (error.name or "").partition(".")[0]
         return MachineError(f"`{stage}` needs the package `{package}`", f"pip install {package}")
     last = traceback.format_exception_only(error)[-1].strip()
-    return StageError(f"{stage} failed: {last}", f"traceback in `{folder / 'error.txt'}`; the same command goes on")
+    hint = f"traceback in `{folder / 'error.txt'}`; once the cause is mended, the same command goes on"
+    return StageError(f"{stage} failed: {last}", hint)
 
 
 def _disk_full(error: BaseException, folder: Path) -> MachineError | None:

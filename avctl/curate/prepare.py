@@ -13,6 +13,7 @@ from avctl.curate.shots import spread, starts, watch
 from avctl.media.cut import Cut, cut, stretch
 from avctl.media.decode import Media
 from avctl.media.probe import MediaError
+from avctl.recipe.content import sha256
 from avctl.schema import Clip, Preprocess
 
 
@@ -66,6 +67,8 @@ def prepare(source: Source, preprocess: Preprocess, clip: Clip) -> tuple[Outcome
     outcome = Outcome()
     try:
         with Media(source.path) as media:
+            if sha256(source.path) != source.sha256:
+                raise MediaError("changed", "it does not hold the bytes that were crawled")
             return outcome, _clips(media, outcome, preprocess, clip)
     except MediaError as error:
         outcome.reason, outcome.detail, outcome.clips = error.reason, error.detail, []

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,9 +20,11 @@ from avctl.codecs import AudioCodec, VideoCodec, build_audio_codec, build_video_
 from avctl.codecs.frame_autoencoder import FrameAutoencoderCodec
 from avctl.codecs.weights import load_weights
 from avctl.errors import InputError
+from avctl.files import write_text
 from avctl.models.generator import Generator
 from avctl.models.latents import Layout
 from avctl.models.text import SentenceText
+from avctl.recipe.content import sha256
 from avctl.recipe.spec import Spec
 from avctl.schema import Clip, Flow, FrameAutoencoder, Haar, JointDiT, Recipe, SentenceEncoder, Trained, TrainGenerator
 from avctl.schema.codec import AudioCodec as AudioSection
@@ -37,6 +40,7 @@ class Config(Spec):
     flow: Flow
     video_codec: Annotated[Haar | FrameAutoencoder, Field(discriminator="kind")]
     audio_codec: AudioSection
+    sha256: Mapping[str, str] = Field(default_factory=dict)  # of every file of weights, by its name
 
 
 @dataclass
@@ -81,15 +85,20 @@ def save(model: Pretrained, folder: Path) -> None:
     config = model.config
     if isinstance(config.model.text, SentenceEncoder):
         config = _with_text_beside(config, model, folder)
-    (folder / CONFIG).write_text(json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
     save_file(_contiguous(model.generator.state_dict()), folder / WEIGHTS)
     if isinstance(config.video_codec, FrameAutoencoder):
         save_file(_contiguous(model.video_codec.state_dict()), folder / CODEC)
+    sums = {name: sha256(folder / name) for name in (WEIGHTS, CODEC) if (folder / name).is_file()}
+    config = config.model_copy(update={"sha256": sums})
+    write_text(folder / CONFIG, json.dumps(config.model_dump(mode="json"), indent=2) + "\n")
 
 
 def load(folder: Path) -> Pretrained:
     """The inverse of `save`, in eval mode. InputError where a file is missing or damaged."""
     config = _read_config(folder)
+    for name, expected in config.sha256.items():
+        if (folder / name).is_file() and sha256(folder / name) != expected:
+            raise InputError(f"the model in `{folder}` is damaged: `{name}` has changed", "export it again")
     if isinstance(config.model.text, SentenceEncoder):
         config = _with_text_path(config, folder / TEXT)
     try:

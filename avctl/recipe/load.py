@@ -8,6 +8,7 @@ found there is looked for in a folder `recipes` beside or above it, then among t
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import sys
@@ -103,13 +104,14 @@ def _package(path: Path) -> Iterator[tuple[list[Path], list[str]]]:
 
 
 def _run(path: Path, folders: list[Path], names: list[str]) -> ModuleType:
-    name = f"recipes.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec and spec.loader
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         with redirect_stdout(sys.stderr):  # standard output is for data
-            spec.loader.exec_module(module)
+            name = f"recipes.{path.stem}"
+            namesake = next((folder / path.name for folder in folders[1:] if (folder / path.name).is_file()), None)
+            if namesake and _imports(path, name):  # a recipe that is called like the one that it derives from
+                _execute(name, namesake)
+                name = "recipes.__main__"
+            return _execute(name, path)
     except RecipeError:
         raise
     except SyntaxError as error:
@@ -117,7 +119,19 @@ def _run(path: Path, folders: list[Path], names: list[str]) -> ModuleType:
     except (Exception, SystemExit) as error:
         hint = _importable(error, folders) if isinstance(error, ImportError) else None
         raise RecipeError(f"{type(error).__name__}: {error}", _last_line(error, names), hint) from error
+
+
+def _execute(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return module
+
+
+def _imports(path: Path, name: str) -> bool:
+    nodes = ast.walk(ast.parse(path.read_bytes(), str(path)))
+    return any(isinstance(node, ast.ImportFrom) and node.module == name for node in nodes)
 
 
 def _syntax(error: SyntaxError, path: Path) -> Where:
@@ -145,6 +159,8 @@ def _importable(error: ImportError, folders: list[Path]) -> str | None:
     if package in sys.modules:
         quoted = str(error).split("'")  # "cannot import name 'Cilp' from 'avctl.schema'"
         return near(quoted[1], dir(sys.modules.get(error.name or ""))) if len(quoted) > 1 else None
+    if any((folder / f"{package}.py").is_file() for folder in folders):
+        return f"a neighbour is imported by `from recipes.{package} import ...`"
     return f"`{package}` is not installed here" if isinstance(error, ModuleNotFoundError) else None
 
 

@@ -68,15 +68,20 @@ class Recipe(Spec):
         assert isinstance(section, Haar | FrameAutoencoder)
         shape = _named("clip", latents, self.clip, section, audio)
         if isinstance(self.model, JointDiT):
-            _named("model", token_grid, self.model, *shape)
+            (frames, *_), sounds = _named("model", token_grid, self.model, *shape)
+            self._extends(min(frames, sounds))
         return self
 
-    @model_validator(mode="after")
-    def _extends(self) -> Recipe:
+    def _extends(self, tokens: int) -> None:
+        """`tokens` in time of what has fewer of them, picture or sound: some are kept, some made."""
         for request in self.sample.requests if self.sample else ():
-            if request.task == "extend" and request.keep_s >= self.clip.seconds:
-                raise ValueError(f"`sample`: extend keeps {request.keep_s} s of {self.clip.seconds} s; lower `keep_s`")
-        return self
+            share = request.keep_s / self.clip.seconds
+            if request.task == "extend" and not 1 <= share * tokens + 1e-6 < tokens:
+                least = self.clip.seconds / tokens
+                raise ValueError(
+                    f"`sample`: extend keeps {request.keep_s:g} s of {self.clip.seconds:g} s; "
+                    f"from {least:.3g} s on, and less than all, is possible"
+                )
 
 
 def _named(section: str, function: Callable[..., R], *args: object) -> R:

@@ -12,12 +12,15 @@ Dtype = Literal["auto", "float32", "bfloat16"]  # auto: bfloat16 where the devic
 Task = Literal["text_to_both", "audio_to_video", "video_to_audio", "image_to_video", "extend"]
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Optim(Spec):
     """AdamW; with `muon_lr`, matrices inside blocks are trained by Muon instead."""
 
     lr: float = Field(default=1e-4, gt=0)
     muon_lr: float | None = Field(default=None, gt=0)
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
     weight_decay: float = Field(default=0.0, ge=0)
     warmup_steps: int = Field(default=0, ge=0)
     decay_from: float = Field(default=0.5, ge=0, le=1)  # share of the steps after which lr falls linearly

@@ -43,9 +43,11 @@ def _crawl(job: Job, section: Crawl, queue: Path, ledger: Path) -> None:
         _pick_up(job, frontier, ledger)
         horizon = _work(job, section, queue, frontier)
         tally = frontier.tally(horizon)
-        reasons = Counter(reason for _, reason, _, _ in frontier.dead(horizon))
+        dead = list(frontier.dead(horizon))
+        reasons = Counter(reason for _, reason, _, _ in dead)
         if not tally.files:
-            raise StageError(f"not one of {tally.settled:,} items gave a file", _hint(reasons))
+            first = f"; the first: {dead[0][0]}: {dead[0][1]}, {dead[0][2]}" if dead else ""
+            raise StageError(f"not one of {tally.settled:,} items gave a file{first}", _hint(reasons))
         _keep_only(write_ledger(frontier, horizon, ledger), job.out)
     _conclude(job, tally, reasons)
 

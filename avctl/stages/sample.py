@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from avctl.generate import AVPipeline, Settings
 from avctl.inputs import Known
 from avctl.job import Job
 from avctl.models import pretrained
+from avctl.models.text import SentenceText, WordText
 from avctl.schema import Request, Sample, TrainGenerator
 from avctl.store.reader import ClipRow, ClipStore
 
@@ -50,6 +52,7 @@ def run(job: Job) -> None:
     pipe = AVPipeline(model, recipe.train.dtype).to(device)
     store = ClipStore(job.inputs["preprocess"])
     sets = _sets(job, recipe.sample, store)
+    _warn(job, sets, model.generator.text)
     total, done = sum(len(s.prompts) for s in sets), 0
     with Threads.on(device) as threads:
         for each in sets:
@@ -73,13 +76,33 @@ def _sets(job: Job, sample: Sample, store: ClipStore) -> list[Set]:
         if rows := _rows(job, request, store):
             sets.append(Set(request.name, request, [row.caption if request.use_caption else "" for row in rows], rows))
     if sample.prompts:
-        prompts = [line.strip() for line in sample.prompts.read_text("utf-8").splitlines() if line.strip()]
+        prompts = _prompts(sample.prompts)
         if not prompts:
             raise InputError(f"`{sample.prompts}` holds no prompts", hint="one prompt a line")
         sets.append(Set("prompts", Request(count=len(prompts), guidance=sample.prompts_guidance), prompts, []))
     if not sets:
         raise InputError("no clip stands on the sides that `sample.requests` asks for", hint="`preprocess.split.test`")
     return sets
+
+
+def _prompts(file: Path) -> list[str]:
+    """The lines that are not empty. InputError for what is no text."""
+    try:
+        return [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"`{file}` cannot be read: {error}", hint="a text file in UTF-8, one prompt a line") from error
+
+
+def _warn(job: Job, sets: Sequence[Set], text: WordText | SentenceText) -> None:
+    """What is asked for and cannot be had of this model."""
+    assert isinstance(job.recipe.train, TrainGenerator)
+    for each in sets:
+        if not getattr(job.recipe.train.tasks, each.request.task):
+            job.report.warn(f"`{each.name}`: the model was not trained on {each.request.task} (`train.tasks`)")
+        if count := sum(map(text.is_too_long, each.prompts)):
+            job.report.warn(
+                f"`{each.name}`: {count} prompts are longer than the {text.max_tokens} tokens that are read"
+            )
 
 
 def _rows(job: Job, request: Request, store: ClipStore) -> list[ClipRow]:

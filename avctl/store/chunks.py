@@ -17,11 +17,13 @@ from typing import Any
 import google_crc32c
 import numpy as np
 
+from avctl.errors import InputError
+
 _CRC_BYTES = 4
 _NOT_WRITTEN = 2**64 - 1  # offset and length, in the index, of a chunk that holds nothing but the fill value 0
 
 
-class DamagedStore(OSError):
+class DamagedStore(InputError):
     """The bytes of a store are not those that were written."""
 
 

@@ -37,12 +37,14 @@ def test_a_finished_folder_is_named_for_its_recipe_and_read_only(store: Store, s
     (workspace.path / "deep").mkdir()
     (workspace.path / "deep" / "a").write_text("a")
     (workspace.path / "deep" / ".a.part").write_text("half of an")
+    (workspace.path / "deep" / "a").chmod(0o600)
     (workspace.path / "work").mkdir()
     (workspace.path / "work" / "scratch").write_text("")
     made = workspace.finish()
     assert made == store.root / "crawl" / f"small-{step.fingerprint}"
     assert not workspace.path.exists() and not (made / "work").exists()
     assert all(path.stat().st_mode & 0o222 == 0 for path in made.rglob("*") if path.is_file())
+    assert (made / "deep" / "a").stat().st_mode == (made / "manifest.json").stat().st_mode
     found = manifest.read(made)
     assert found.state == "done" and list(found.files) == ["deep/a"] and found.overrides == ["seed=1"]
     assert len(found.started) == 1 and found.finished and found.digest

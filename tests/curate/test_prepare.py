@@ -11,6 +11,7 @@ import pytest
 
 from avctl.curate.prepare import Outcome, Source, clip_id, prepare
 from avctl.media.mux import write_mp4
+from avctl.recipe.content import sha256
 from avctl.schema import Clip, Filters, Preprocess, Shots
 
 CLIP = Clip(seconds=1.0, size=(32, 32), fps=20, sample_rate=16_000, channels=1)
@@ -23,7 +24,7 @@ def source(tmp_path: Path) -> Source:
     frames = np.broadcast_to(levels[:, None, None, None].astype(np.uint8), (64, 48, 64, 3))
     tone = 0.3 * np.sin(np.arange(51_200) / 5)[:, None]
     write_mp4(tmp_path / "a.mp4", np.ascontiguousarray(frames), tone.astype(np.float32), 20, 16_000)
-    return Source("ab" * 32, tmp_path / "a.mp4", "a", None, None, None)
+    return Source(sha256(tmp_path / "a.mp4"), tmp_path / "a.mp4", "a", None, None, None)
 
 
 def test_a_source_gives_as_many_clips_as_fit(source: Source) -> None:
@@ -49,6 +50,13 @@ def test_a_dropped_clip_is_scored_and_not_cut(source: Source) -> None:
 def test_an_outcome_survives_being_written_down(source: Source) -> None:
     outcome, _ = prepare(source, Preprocess(), CLIP)
     assert Outcome.of(json.loads(json.dumps(asdict(outcome)))) == outcome
+
+
+def test_a_file_that_changed_since_it_was_crawled_is_refused(source: Source) -> None:
+    whole = source.path.read_bytes()
+    source.path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    outcome, cuts = prepare(source, Preprocess(), CLIP)
+    assert (outcome.reason, outcome.clips, cuts) == ("changed", [], [])
 
 
 def test_preparing_twice_gives_the_same_clips(source: Source) -> None:

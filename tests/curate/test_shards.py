@@ -10,13 +10,15 @@ from avctl.curate.pool import Fault
 from avctl.curate.prepare import Candidate, Outcome, Source
 from avctl.curate.shards import AUDIO, FRAMES, SHARD_BYTES, PrepareShard, WorkFolder, group
 from avctl.media.mux import write_mp4
+from avctl.recipe.content import sha256
 from avctl.schema import Clip, Preprocess
 
 CLIP = Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=8_000, channels=1)
 
 
 def source(name: str, folder: Path = Path()) -> Source:
-    return Source(name * 64, folder / f"{name}.mp4", name, None, None, None)
+    path = folder / f"{name}.mp4"
+    return Source(sha256(path) if path.is_file() else name * 64, path, name, None, None, None)
 
 
 def test_small_files_share_a_shard_and_films_have_their_own() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from avctl.curate.prepare import Outcome, Source, prepare
 from avctl.media.cut import Cut
+from avctl.recipe.content import sha256
 from avctl.schema import Clip, Integrity, Preprocess, Shots
 
 Make = Callable[..., Path]
@@ -21,7 +22,8 @@ ONE_SHOT = Preprocess(shots=Shots(threshold=255.0))  # the flash is no cut
 
 
 def prepared(path: Path, preprocess: Preprocess | None = None) -> tuple[Outcome, list[Cut]]:
-    return prepare(Source("0" * 64, path, path.name, None, None, None), preprocess or ONE_SHOT, CLIP)
+    digest = sha256(path) if path.is_file() else "0" * 64
+    return prepare(Source(digest, path, path.name, None, None, None), preprocess or ONE_SHOT, CLIP)
 
 
 def reason(path: Path) -> str | None:

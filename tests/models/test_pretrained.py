@@ -35,7 +35,9 @@ def learned(tiny: Recipe, tmp_path: Path) -> tuple[Recipe, Path]:
 def test_a_saved_model_comes_back_the_same(tiny_model: Pretrained, tmp_path: Path) -> None:
     pretrained.save(tiny_model, tmp_path)
     back = pretrained.load(tmp_path)
-    assert back.config == tiny_model.config and back.generator.layout == tiny_model.generator.layout
+    assert back.config.sha256.keys() == {WEIGHTS}
+    assert back.config.model_copy(update={"sha256": {}}) == tiny_model.config
+    assert back.generator.layout == tiny_model.generator.layout
     assert same_weights(back.generator, tiny_model.generator)
     assert not back.generator.training and not any(p.requires_grad for p in back.generator.parameters())
 
@@ -101,6 +103,16 @@ def test_damaged_weights_are_named(tiny: Recipe, tmp_path: Path, file: str, how:
     else:
         path.write_bytes(path.read_bytes()[:200] if how == "cut off" else b"\xff" + path.read_bytes()[1:])
     with pytest.raises(InputError, match=file):
+        pretrained.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("file", [WEIGHTS, CODEC])
+def test_a_flipped_bit_in_the_weights_is_seen(tiny: Recipe, tmp_path: Path, file: str) -> None:
+    recipe, artifact = learned(tiny, tmp_path)
+    pretrained.save(pretrained.untrained(recipe, artifact), tmp_path / "model")
+    path = tmp_path / "model" / file
+    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
+    with pytest.raises(InputError, match=f"`{file}` has changed"):
         pretrained.load(tmp_path / "model")
 
 

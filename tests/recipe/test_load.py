@@ -45,6 +45,16 @@ def test_recipes_derive_by_import_wherever_their_folder_stands(here: Path, folde
     assert not list(place.glob("**/__pycache__"))
 
 
+def test_a_recipe_may_be_called_as_the_one_it_derives_from(here: Path):
+    write(here / "recipes", base=BASE)
+    assert load(write(here / "mine", base=DERIVED) / "base.py", Recipe).name == "derived"
+
+
+def test_a_neighbour_that_is_imported_by_its_bare_name_is_named(here: Path):
+    place = write(here / "mine", base=BASE, derived=DERIVED.replace("recipes.base", "base"))
+    assert error_of(place / "derived.py").hint == "a neighbour is imported by `from recipes.base import ...`"
+
+
 def test_a_recipe_elsewhere_finds_the_folder_recipes_above_it(here: Path):
     write(here / "recipes", base=BASE)
     assert load(write(here / "mine" / "deep", derived=DERIVED) / "derived.py", Recipe).name == "derived"

@@ -16,6 +16,7 @@ from avctl.schema import (
     LogMel,
     Preprocess,
     Recipe,
+    Request,
     Sample,
     TrainAutoencoder,
     Trained,
@@ -69,6 +70,15 @@ def test_what_does_not_divide_is_refused_before_any_work(refusal: Refusal, recip
     assert recipe.preprocess
     preprocess = replace(recipe.preprocess, video_codec=Haar(down=8, time=2))
     assert message in refusal(lambda: replace(recipe, preprocess=preprocess, **changes))
+
+
+@pytest.mark.parametrize(("keep_s", "is_right"), [(0.01, False), (0.125, True), (0.875, True), (1.0, False)])
+def test_extend_keeps_a_token_and_makes_one(refusal: Refusal, recipe: Recipe, keep_s: float, is_right: bool):
+    sample = Sample(requests=(Request(task="extend", keep_s=keep_s),))
+    if is_right:
+        assert replace(recipe, sample=sample)
+    else:
+        assert "extend keeps" in refusal(lambda: replace(recipe, sample=sample))
 
 
 def test_pixels_divide_for_a_codec_too(refusal: Refusal, recipe: Recipe):

@@ -9,6 +9,10 @@ from avctl.schema import Optim, TaskMix, TrainGenerator
 Refusal = Callable[[Callable[[], object]], str]
 
 
+def test_betas_are_shares(refusal: Refusal):
+    assert "`Optim.betas`" in refusal(lambda: Optim(betas=(2.0, 0.9)))
+
+
 def test_a_mix_of_no_task_is_refused(refusal: Refusal):
     assert "at least one task" in refusal(lambda: TaskMix(text_to_both=0.0))
     assert TaskMix(text_to_both=0.0, extend=1.0).extend == 1.0

@@ -215,7 +215,8 @@ def test_a_crawl_without_a_single_file_says_why(site: Any, tmp_path: Path) -> No
     urls = tuple(site.url(path) for path in ("/text.mp4", "/gone.mp4", "/gone2.mp4"))
     with pytest.raises(StageError) as caught:
         crawl(tmp_path / "out", sources=(Web(urls=urls),))
-    assert caught.value.message == "not one of 3 items gave a file"
+    assert caught.value.message.startswith("not one of 3 items gave a file; the first: http")
+    assert "gone.mp4: http_status, 404" in caught.value.message
     assert "2 http_status, 1 not_media" in str(caught.value.hint) and "--retry" in str(caught.value.hint)
     site.serve("/gone.mp4", b"\x00\x00\x00\x18ftypisom" + bytes(2_000))
     crawl(tmp_path / "out", retry=True, sources=(Web(urls=urls),))

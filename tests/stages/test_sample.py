@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from avctl.job import InputError, Interrupted, Job
-from avctl.schema import Recipe, Request, Sample
+from avctl.recipe import replace
+from avctl.schema import Recipe, Request, Sample, TaskMix, TrainGenerator
 from avctl.stages import sample
 from avctl.store.reader import ClipStore
 
@@ -93,6 +95,25 @@ def test_prompts_of_a_file_are_a_set_of_their_own(sampling: Callable[..., Job], 
     assert [row["prompt"] for row in found] == ["a red ball", "ein grüner Würfel 立方体"]
     assert found[0]["clip_id"] is found[0]["truth"] is found[0]["split"] is None
     assert (job.out / "prompts" / "clips" / "00001.mp4").is_file()
+
+
+def test_what_cannot_be_had_of_the_model_is_said(sampling: Callable[..., Job], tmp_path: Path) -> None:
+    long = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+    (tmp_path / "prompts.txt").write_text(f"a red ball\n{long}\n")
+    job = sampling(Request(task="extend", count=1, keep_s=0.5), prompts=tmp_path / "prompts.txt")
+    assert isinstance(job.recipe.train, TrainGenerator)
+    untrained = replace(job.recipe.train, tasks=TaskMix())
+    job = dataclasses.replace(job, recipe=job.recipe.model_copy(update={"train": untrained}))
+    sample.run(job)
+    said = " ".join(job.report.said)  # pyright: ignore[reportAttributeAccessIssue]
+    assert "not trained on extend" in said and "not trained on text_to_both" not in said
+    assert "`prompts`: 1 prompts are longer than" in said
+
+
+def test_a_file_that_is_no_text_is_refused(sampling: Callable[..., Job], tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read"):
+        sample.run(sampling(prompts=tmp_path / "prompts.txt"))
 
 
 def test_a_file_without_prompts_is_refused(sampling: Callable[..., Job], tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """A table of files: CSV, JSONL or Parquet, with a column `url` or `path` and what is known of each.
 
 Columns: `url` (http or https) or `path` (relative to the table), `caption`, `licence`, `split`, `truth` (JSON). Other
-columns are left alone. A row that cannot be used is a dead letter that names the row, the first being 1.
+columns are left alone, unless they look like one of these misspelt. A row that cannot be used is a dead letter that
+names the row, the first being 1.
 """
 
 from __future__ import annotations
 
 import csv
+import difflib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +22,7 @@ from avctl.crawl.outcome import FetchFailure
 from avctl.crawl.url import canonical, file_url
 from avctl.job import InputError
 
+_COLUMNS = ("url", "path", "caption", "licence", "split", "truth")
 _SPLITS = ("train", "valid", "test", "unseen")
 _HINT = "a manifest is a .csv, .tsv, .jsonl or .parquet file with a column `url` or `path`"
 
@@ -50,11 +53,13 @@ def _rows(path: Path) -> Iterator[_Row | FetchFailure]:
     raise InputError(f"the manifest `{path}` is of no known kind", hint=_HINT)
 
 
-def _delimited(path: Path, delimiter: str) -> Iterator[_Row]:
+def _delimited(path: Path, delimiter: str) -> Iterator[_Row | FetchFailure]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file, delimiter=delimiter)
         _check_columns(table.fieldnames or (), path)
-        yield from table
+        for row in table:
+            surplus = row.get(None)  # pyright: ignore[reportArgumentType]  # where DictReader puts it
+            yield FetchFailure("bad_row", "it has more cells than there are columns; quote commas") if surplus else row
 
 
 def _lines(path: Path) -> Iterator[_Row | FetchFailure]:
@@ -77,6 +82,10 @@ def _parquet(path: Path) -> Iterator[_Row]:
 def _check_columns(names: Any, path: Path) -> None:
     if not {"url", "path"} & set(names):
         raise InputError(f"the manifest `{path}` has the columns {', '.join(names) or 'none'}", hint=_HINT)
+    for name in names:
+        meant = difflib.get_close_matches(str(name).lower(), _COLUMNS, n=1, cutoff=0.8)
+        if meant and name not in _COLUMNS:
+            raise InputError(f"the manifest `{path}` has a column `{name}`", hint=f"did you mean `{meant[0]}`?")
 
 
 def _item(row: _Row | FetchFailure, number: int, manifest: Path) -> Item:

@@ -68,6 +68,21 @@ def test_a_row_that_cannot_be_used_is_named_and_the_next_ones_are_read(tmp_path:
     assert bad.url == f"{file_url(manifest)}#row=2"
 
 
+def test_a_comma_that_is_not_quoted_cuts_no_caption(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('url,caption\nhttp://h/a,a dog, barking\nhttp://h/b,"a dog, barking"\n')
+    first, second = read_manifest(tmp_path / "a.csv")
+    assert first.refusal and first.refusal[0] == "bad_row" and "more cells" in first.refusal[1]
+    assert second.caption == "a dog, barking"
+
+
+@pytest.mark.parametrize(("column", "meant"), [("captoin", "caption"), ("Caption", "caption"), ("license", "licence")])
+def test_a_column_that_looks_like_one_of_ours_is_not_left_alone(tmp_path: Path, column: str, meant: str) -> None:
+    (tmp_path / "a.csv").write_text(f"url,{column},rating\nhttp://h/a,x,5\n")
+    with pytest.raises(InputError, match=f"a column `{column}`") as caught:
+        list(read_manifest(tmp_path / "a.csv"))
+    assert caught.value.hint == f"did you mean `{meant}`?"
+
+
 def test_a_table_that_cannot_be_read_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("link,caption\nhttp://h/a,x\n")
     (tmp_path / "b.parquet").write_bytes(b"no parquet")
