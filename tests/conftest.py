@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -66,6 +66,27 @@ learned = replace(
     recipe, name="learned", preprocess=Preprocess(video_codec=Trained(recipe=autoencoder), audio_codec=MDCT())
 )
 """
+
+NOBODY = 65_534
+
+
+@pytest.fixture
+def no_root(tmp_path: Path) -> Iterator[None]:
+    """Root reads everything: where the tests run as root, this one becomes `nobody`, who owns its folder."""
+    if os.geteuid():
+        yield
+        return
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o111 == 0o100:
+            folder.chmod(0o711)
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
 
 Completed = subprocess.CompletedProcess[str]
 
