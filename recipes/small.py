@@ -1,4 +1,4 @@
-"""The world of `tiny` with four times the pixels and half again the sample rate."""
+"""The world of `tiny` with four times the pixels and half again the sample rate, in less than an hour on two cores."""
 
 from avctl.recipe import replace
 from avctl.schema import Clip, LogMel, Synthetic, Trained
