@@ -76,9 +76,9 @@ def no_root(tmp_path: Path) -> Iterator[None]:
     if os.geteuid():
         yield
         return
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_mode & 0o111 == 0o100:
-            folder.chmod(0o711)
+    closed = {folder: folder.stat().st_mode for folder in tmp_path.parents if folder.stat().st_mode & 0o011 != 0o011}
+    for folder, mode in closed.items():
+        folder.chmod(mode | 0o011)
     for path in (tmp_path, *tmp_path.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
     os.seteuid(NOBODY)
@@ -86,6 +86,8 @@ def no_root(tmp_path: Path) -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+        for folder, mode in closed.items():
+            folder.chmod(mode)
 
 
 Completed = subprocess.CompletedProcess[str]
