@@ -40,7 +40,7 @@ class Config(Spec):
     flow: Flow
     video_codec: Annotated[Haar | FrameAutoencoder, Field(discriminator="kind")]
     audio_codec: AudioSection
-    sha256: Mapping[str, str] = Field(default_factory=dict)  # of every file of weights, by its name
+    sha256: Mapping[str, str] = Field(default_factory=dict)  # of the weights of generator and codec, by file
 
 
 @dataclass
