@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from avctl.media.decode import Media
 from avctl.media.probe import MediaError
 from avctl.schema import Integrity
@@ -18,6 +20,8 @@ def audit(media: Media, integrity: Integrity) -> None:
         raise MediaError("no_audio", "no sound decodes")
     if len(scan.times) == 1:
         raise MediaError("one_frame", "the picture is a single frame")
+    if min(np.diff(scan.times)) <= 0:
+        raise MediaError("unordered", "the frames are not stamped in the order in which they are shown")
     if scan.damaged > integrity.max_damaged:
         raise MediaError("damaged", f"{scan.damaged} packets do not decode cleanly")
     _audit_ends(media, integrity)

@@ -13,9 +13,9 @@ from av.container import InputContainer
 
 from avctl.errors import InputError
 from avctl.media.audio import conform, join, sound_of
-from avctl.media.decode import begin
 from avctl.media.fit import Fit
 from avctl.media.probe import MediaError, open_media
+from avctl.media.scan import begin
 from avctl.schema import Clip
 
 _TICK = 1e-6  # seconds; time stamps closer than this are equal

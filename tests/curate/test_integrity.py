@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from avctl.curate.integrity import audit, sound_end
-from avctl.media.decode import Scan
 from avctl.media.probe import MediaError
+from avctl.media.scan import Scan
 from avctl.schema import Integrity
 
 
@@ -30,6 +30,7 @@ def test_a_sound_file_passes() -> None:
         ({"times": []}, "no_video"),
         ({"num_audio_frames": 0}, "no_audio"),
         ({"times": [0.0]}, "one_frame"),
+        ({"times": [0.0, 0.04, 0.12, 0.08]}, "unordered"),
         ({"damaged": 1}, "damaged"),
         ({"audio_end_s": 1.5}, "truncated"),
         ({"peak": 0.0}, "silent_audio"),

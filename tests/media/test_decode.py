@@ -21,25 +21,6 @@ def scanned(path: Path) -> Media:
     return media
 
 
-def test_a_scan_measures_rates_and_ends(footage: Make) -> None:
-    with scanned(footage(video_start_s=0.08)) as media:
-        scan = media.scanned
-        assert len(scan.times) == 50
-        assert scan.fps == pytest.approx(25)
-        assert scan.video_start_s == pytest.approx(0.08)
-        assert scan.video_end_s == pytest.approx(2.08)
-        assert not scan.is_variable
-        assert scan.damaged == 0
-        assert 0.5 < scan.peak < 1
-
-
-def test_a_variable_rate_is_noticed_and_a_rounded_one_is_not(footage: Make) -> None:
-    with scanned(footage(name="a.mkv", fps=30)) as media:
-        assert not media.scanned.is_variable
-    with scanned(footage(name="b.mkv", times=(0.0, 0.04, 0.08, 0.16, 0.2))) as media:
-        assert media.scanned.is_variable
-
-
 def test_the_nearest_frame_is_read_and_the_earlier_of_two(footage: Make) -> None:
     with scanned(footage()) as media:
         shown = media.read(np.array([0.0, 0.019, 0.0205, 0.06, 1.0, 1.95]), (16, 16))[1]
@@ -60,7 +41,7 @@ def test_seeking_reads_the_same_frames_as_holding(footage: Make, name: str, monk
         held = media.read(times, (48, 64))
     monkeypatch.setattr("avctl.media.decode.HOLD_BYTES", 10_000)
     with scanned(path) as media:
-        assert not media._is_held
+        assert not media._pictures.is_whole
         sought = media.read(times, (48, 64))
         again = media.read(times[:5], (48, 64))  # backwards
     assert np.array_equal(held[1], sought[1])
@@ -71,3 +52,29 @@ def test_seeking_reads_the_same_frames_as_holding(footage: Make, name: str, monk
 def test_no_sound_at_a_time_is_said(footage: Make) -> None:
     with scanned(footage()) as media, pytest.raises(MediaError, match="no_sound_here"):
         media.sound(10.0, 11.0)
+
+
+def test_a_span_is_the_frames_of_a_scan_between_two_times(footage: Make) -> None:
+    path = footage(seconds=4.0, event_s=2.0, video_options={"preset": "veryfast", "g": "10", "bf": "2"})
+    with Media(path) as media:
+        whole = [frame.to_ndarray() for frame in media.scan() if 1.3 <= frame.time < 2.5]
+        part = list(media.span(1.3, 2.5))
+    assert [frame.time for frame in part] == pytest.approx(np.arange(33, 63) / 25)
+    assert all(np.array_equal(one, other.to_ndarray()) for one, other in zip(whole, part, strict=True))
+
+
+@pytest.mark.parametrize("last_s", [1.9, 2.47])  # the second reaches behind the span: its last frame may be another
+def test_what_a_span_holds_is_read_as_if_it_were_sought(footage: Make, last_s: float) -> None:
+    path = footage(seconds=4.0, event_s=2.0, video_options={"preset": "veryfast", "g": "10", "bf": "2"})
+    times = np.linspace(1.4, last_s, 9)
+    with scanned(path) as media:
+        expected = media.read(times, (48, 64))
+        list(media.span(1.3, 2.5))
+        found = media.read(times, (48, 64))
+    assert np.array_equal(expected[0], found[0]) and np.array_equal(expected[1], found[1])
+
+
+def test_frames_outside_of_a_span_are_sought(footage: Make) -> None:
+    with scanned(footage(seconds=4.0)) as media:
+        list(media.span(1.0, 2.0))
+        assert media.read(np.array([0.2, 3.0]), (16, 16))[1] == pytest.approx([0.2, 3.0])
