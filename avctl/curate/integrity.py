@@ -12,7 +12,7 @@ SILENT_PEAK = 1e-4  # of full scale, -80 dBFS: below it a track is a placeholder
 
 
 def audit(media: Media, integrity: Integrity) -> None:
-    """Judge what a scan measured. MediaError with the reason class of the first violation."""
+    """Judge what a scan or a survey measured. MediaError with the reason class of the first violation."""
     scan = media.scanned
     if not scan.times:
         raise MediaError("no_video", "no frame decodes")
@@ -22,8 +22,7 @@ def audit(media: Media, integrity: Integrity) -> None:
         raise MediaError("one_frame", "the picture is a single frame")
     if min(np.diff(scan.times)) <= 0:
         raise MediaError("unordered", "the frames are not stamped in the order in which they are shown")
-    if scan.damaged > integrity.max_damaged:
-        raise MediaError("damaged", f"{scan.damaged} packets do not decode cleanly")
+    audit_damage(media, integrity)
     _audit_ends(media, integrity)
     if scan.peak < SILENT_PEAK:
         raise MediaError("silent_audio", f"the sound never exceeds {scan.peak:.1e} of full scale")
@@ -33,6 +32,12 @@ def audit(media: Media, integrity: Integrity) -> None:
     drift = sound_end(media) - scan.video_end_s
     if abs(drift) > integrity.max_drift_s:
         raise MediaError("drift", f"the sound ends {drift:+.3f} s from the picture")
+
+
+def audit_damage(media: Media, integrity: Integrity) -> None:
+    """Judge what did not decode so far. MediaError: `damaged`."""
+    if media.scanned.damaged > integrity.max_damaged:
+        raise MediaError("damaged", f"{media.scanned.damaged} packets do not decode cleanly")
 
 
 def sound_end(media: Media) -> float:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from avctl.curate.filters import judge, score, upright_height
-from avctl.curate.integrity import audit, sound_end
-from avctl.curate.shots import spread, starts, watch
+from avctl.curate.integrity import audit, audit_damage, sound_end
+from avctl.curate.proposals import glance, propose
+from avctl.curate.shots import Pictures, spread, starts, watch
 from avctl.media.cut import Cut, cut, stretch
 from avctl.media.decode import Media
 from avctl.media.probe import MediaError
+from avctl.media.survey import Unsurveyable, survey
 from avctl.recipe.content import sha256
-from avctl.schema import Clip, Preprocess
+from avctl.schema import Clip, Integrity, Preprocess, Shots
 
 
 @dataclass(frozen=True)
@@ -83,25 +87,73 @@ def clip_id(made: Cut) -> str:
 
 
 def _clips(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) -> list[Cut]:
-    pictures = watch(media, preprocess.shots)
+    found: list[tuple[Candidate, Cut | None]] = []
+    for pictures in _seen(media, outcome, preprocess, clip):
+        for start_s in _places(media, pictures, outcome, preprocess.shots, clip):
+            found.append(_clip(media, pictures, start_s, preprocess, clip))
+            outcome.clips.append(found[-1][0])
+    audit_damage(media, preprocess.integrity)
+    found.sort(key=lambda pair: pair[0].start_s)
+    outcome.clips = [candidate for candidate, _ in found]
+    return [made for _, made in found if made]
+
+
+def _clip(
+    media: Media, pictures: Pictures, start_s: float, preprocess: Preprocess, clip: Clip
+) -> tuple[Candidate, Cut | None]:
+    """The clip that begins at `start_s`, scored; cut if no filter drops it."""
+    sound = stretch(media, start_s, clip)
+    scores = score(media, pictures, sound, start_s, clip.seconds)
+    candidate = Candidate(start_s, scores.plain(), judge(scores, preprocess.filters))
+    if candidate.reason:
+        return candidate, None
+    made = cut(media, start_s, clip, sound)
+    candidate.clip_id, candidate.skew, candidate.padded = clip_id(made), made.skew, made.padded
+    return candidate, made
+
+
+def _seen(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) -> Iterator[Pictures]:
+    """Every stretch of the picture that is worth decoding; while one is worked on, `media` holds its frames.
+
+    That is the whole file, or of a file that holds more than twice the clips that are taken, as much as they need.
+    """
+    shots = preprocess.shots
+    length_s, most = clip.seconds + shots.sharpest_within_s, shots.max_clips
+    if (media.probe.end_s or 0) > 2 * most * length_s:
+        with suppress(Unsurveyable):
+            keyframes = glance(survey(media))
+            _audit(media, outcome, preprocess.integrity)
+            for begin_s, end_s in propose(keyframes, _span(media), length_s + media.scanned.interval_s, most):
+                if len(outcome.clips) < most:
+                    yield watch(media.span(begin_s, end_s), shots)
+            return
+    pictures = watch(media.scan(), shots)
+    _audit(media, outcome, preprocess.integrity)
+    yield pictures
+
+
+def _audit(media: Media, outcome: Outcome, integrity: Integrity) -> None:
     outcome.facts = _facts(media)
-    audit(media, preprocess.integrity)
+    audit(media, integrity)
+
+
+def _span(media: Media) -> tuple[float, float]:
+    """When there are both sound and picture."""
     scan = media.scanned
-    span = scan.audio_start_s, sound_end(media)
-    places = starts(pictures, span, scan.video_end_s, clip.seconds, preprocess.shots)
-    outcome.places = len(places)
-    outcome.facts["shots"] = len(pictures.cuts) + 1
-    kept: list[Cut] = []
-    for start_s in spread(places, preprocess.shots.max_clips):
-        sound = stretch(media, start_s, clip)
-        scores = score(media, pictures, sound, start_s, clip.seconds)
-        candidate = Candidate(start_s, scores.plain(), judge(scores, preprocess.filters))
-        outcome.clips.append(candidate)
-        if candidate.reason is None:
-            made = cut(media, start_s, clip, sound)
-            candidate.clip_id, candidate.skew, candidate.padded = clip_id(made), made.skew, made.padded
-            kept.append(made)
-    return kept
+    return max(scan.audio_start_s, scan.video_start_s), min(sound_end(media), scan.video_end_s)
+
+
+def _places(media: Media, pictures: Pictures, outcome: Outcome, shots: Shots, clip: Clip) -> list[float]:
+    """Where clips begin that are taken of what was seen, as many as still are wanted."""
+    if not len(pictures.times):
+        return []
+    scan = media.scanned
+    end_s = float(pictures.times[-1]) + scan.interval_s
+    found = starts(pictures, (scan.audio_start_s, sound_end(media)), end_s, clip.seconds, shots)
+    outcome.places += len(found)
+    outcome.facts["shots"] = outcome.facts.get("shots", 0) + len(pictures.cuts) + 1
+    outcome.facts["seen_s"] = round(outcome.facts.get("seen_s", 0.0) + end_s - float(pictures.times[0]), 6)
+    return spread(found, shots.max_clips - len(outcome.clips))
 
 
 def _facts(media: Media) -> dict[str, Any]:

@@ -6,7 +6,7 @@ decoded anyway. Its filter for short scenes is off: a shot that hides a cut woul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,8 +17,8 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from scenedetect import FrameTimecode
 from scenedetect.detectors import ContentDetector
 
-from avctl.media.decode import Media
 from avctl.media.fit import Luma, colorspace
+from avctl.media.scan import begin
 from avctl.schema import Shots
 
 ANALYSIS_WIDTH = 256  # pixels; PySceneDetect's own choice, for which its thresholds were made
@@ -35,18 +35,20 @@ class Pictures:
     cuts: np.ndarray  # (C,) indices of frames that begin a new shot; the first frame is none
 
 
-def watch(media: Media, shots: Shots) -> Pictures:
-    """Decode the whole source once. MediaError as `Media.scan` raises it."""
+def watch(frames: Iterable[av.VideoFrame], shots: Shots) -> Pictures:
+    """Look at frames in order while they are decoded."""
     detector, reformatter = ContentDetector(threshold=shots.threshold, min_scene_len=0), VideoReformatter()
     luma = Luma(SHARPNESS_LINES)
     clock = FrameTimecode(0, fps=25.0)  # the detector only hands it back
+    times: list[float] = []
     sharpness: list[float] = []
     cuts: list[int] = []
-    for index, frame in enumerate(media.scan()):
+    for index, frame in enumerate(frames):
+        times.append(begin(frame))
         if detector.process_frame(clock, _small(frame, reformatter)):
             cuts.append(index)
         sharpness.append(laplacian_variance(luma(frame)))
-    return Pictures(np.array(media.scanned.times), np.array(sharpness), np.array(cuts, int))
+    return Pictures(np.array(times), np.array(sharpness), np.array(cuts, int))
 
 
 def laplacian_variance(luma: np.ndarray) -> float:

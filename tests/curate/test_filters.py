@@ -22,7 +22,7 @@ def scores_of(tmp_path: Path, frames: np.ndarray, audio: np.ndarray, fps: int = 
     path = tmp_path / "a.mp4"
     write_mp4(path, frames, audio.astype(np.float32), fps, RATE)
     with Media(path) as media:
-        pictures = watch(media, Shots())
+        pictures = watch(media.scan(), Shots())
         return score(media, pictures, media.sound(0.0, 2.0), 0.0, 2.0)
 
 

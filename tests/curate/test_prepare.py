@@ -6,10 +6,14 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 
 from avctl.curate.prepare import Outcome, Source, clip_id, prepare
+from avctl.media.cut import cut
+from avctl.media.decode import Media
 from avctl.media.mux import write_mp4
 from avctl.recipe.content import sha256
 from avctl.schema import Clip, Filters, Preprocess, Shots
@@ -61,3 +65,76 @@ def test_a_file_that_changed_since_it_was_crawled_is_refused(source: Source) -> 
 
 def test_preparing_twice_gives_the_same_clips(source: Source) -> None:
     assert prepare(source, Preprocess(), CLIP)[0] == prepare(source, Preprocess(), CLIP)[0]
+
+
+def film(path: Path, seconds: int, **options: str) -> Source:
+    """A scene every 5 s, each a drifting pattern of its own, with a tone; a keyframe every second."""
+    scenes = np.random.default_rng(0).uniform(0.4, 0.6, (seconds // 5, 3, 6, 1)) * (200, 100, 50)
+    wide = [cv2.resize(scene * (1 + i % 2), (164, 48)).astype(np.uint8) for i, scene in enumerate(scenes)]
+    shown = [wide[i // 100][:, i % 100 : i % 100 + 64] for i in range(seconds * 20)]
+    with av.open(str(path), "w") as file:
+        video = file.add_stream(options.pop("codec", "libx264"), rate=20, options={"g": "20", **options})
+        audio = file.add_stream("aac", rate=16_000, layout="mono")
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for i, pixels in enumerate(shown):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame.pts = i
+            file.mux(video.encode(frame))
+        tone = (0.3 * np.sin(np.arange(seconds * 16_000) / 5)).astype(np.float32)[None]
+        sound = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+        sound.sample_rate, sound.pts = 16_000, 0
+        file.mux(audio.encode(sound))
+        file.mux(video.encode(None))
+        file.mux(audio.encode(None))
+    return Source(sha256(path), path, path.name, None, None, None)
+
+
+FEW = Preprocess(shots=Shots(max_clips=3))
+
+
+def test_of_a_long_file_only_what_is_needed_is_decoded(tmp_path: Path) -> None:
+    outcome, cuts = prepare(film(tmp_path / "a.mp4", 60), FEW, CLIP)
+    assert len(cuts) == len(outcome.clips) == 3
+    assert outcome.facts["frames"] == 1_200
+    assert outcome.facts["seen_s"] < 10
+    starts = [candidate.start_s for candidate in outcome.clips]
+    assert [int(start // 20) for start in starts] == [0, 1, 2]  # spread over the file
+    assert all(start // 5 == (start + 0.999) // 5 for start in starts)  # inside scenes
+
+
+def test_a_clip_of_a_survey_is_the_clip_that_a_scan_gives(tmp_path: Path) -> None:
+    source = film(tmp_path / "a.mp4", 60)
+    outcome, cuts = prepare(source, FEW, CLIP)
+    assert len(cuts) == 3
+    with Media(source.path) as media:
+        list(media.scan())
+        for candidate, found in zip(outcome.clips, cuts, strict=True):
+            expected = cut(media, candidate.start_s, CLIP)
+            assert np.array_equal(expected.frames, found.frames)
+            assert np.abs(expected.audio.astype(int) - found.audio).max() <= 1  # decoded from another place on
+            assert abs(found.skew) <= 0.5
+
+
+def test_a_long_file_that_cannot_be_surveyed_is_decoded_whole(tmp_path: Path) -> None:
+    outcome, cuts = prepare(film(tmp_path / "a.mkv", 60, codec="mpeg4"), FEW, CLIP)
+    assert (len(cuts), outcome.facts["seen_s"]) == (3, pytest.approx(60))
+
+
+def test_damage_is_refused_where_a_clip_would_be_and_not_elsewhere(tmp_path: Path) -> None:
+    source = film(tmp_path / "a.mkv", 60, sc_threshold="0")
+    seen = [candidate.start_s for candidate in prepare(source, FEW, CLIP)[0].clips]
+    assert prepare(damaged(source, at_s=seen[1] + 0.5), FEW, CLIP)[0].reason == "damaged"
+    assert prepare(damaged(source, at_s=seen[1] + 3.5), FEW, CLIP)[0].reason is None
+
+
+def damaged(source: Source, at_s: float) -> Source:
+    """A copy with noise inside the first packet of a picture after `at_s` that no keyframe is in."""
+    with av.open(str(source.path)) as file:
+        packet = next(p for p in file.demux(video=0) if p.pts and p.pts * p.time_base > at_s and not p.is_keyframe)
+        data = bytes(packet)
+    whole = source.path.read_bytes()
+    place = whole.index(data)
+    noise = np.random.default_rng(0).integers(0, 256, len(data) - 8, np.uint8).tobytes()
+    path = source.path.with_name(f"damaged-{at_s}.mkv")
+    path.write_bytes(whole[: place + 8] + noise + whole[place + len(data) :])
+    return Source(sha256(path), path, path.name, None, None, None)

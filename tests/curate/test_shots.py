@@ -84,4 +84,4 @@ def test_cuts_of_a_real_file_are_found_where_they_are(tmp_path: Path) -> None:
     frames = np.broadcast_to(colours[:, None, None], (40, 64, 96, 3))
     write_mp4(tmp_path / "a.mp4", np.ascontiguousarray(frames), np.full((32_000, 1), 0.1, np.float32), 20, 16_000)
     with Media(tmp_path / "a.mp4") as media:
-        assert watch(media, Shots()).cuts.tolist() == [12, 32]
+        assert watch(media.scan(), Shots()).cuts.tolist() == [12, 32]
