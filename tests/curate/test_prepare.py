@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 
 from avctl.curate.prepare import Outcome, Source, clip_id, prepare
 from avctl.media.cut import cut
@@ -75,6 +76,7 @@ def film(path: Path, seconds: int, **options: str) -> Source:
     with av.open(str(path), "w") as file:
         video = file.add_stream(options.pop("codec", "libx264"), rate=20, options={"g": "20", **options})
         audio = file.add_stream("aac", rate=16_000, layout="mono")
+        assert isinstance(video, VideoStream)
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         for i, pixels in enumerate(shown):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
