@@ -29,7 +29,7 @@ from avctl.media.scan import Scan, begin
 
 T = TypeVar("T")
 
-HOLD_BYTES = 256 * 2**20  # of decoded pictures, and of sound, kept in memory instead of decoding them again
+HOLD_BYTES = 512 * 2**20  # of decoded pictures, and of sound, kept in memory instead of decoding them again
 PREROLL_S = 0.25  # sound decoded before a cut: codecs need up to 80 ms (Opus) to settle after a seek
 _TICK = 1e-6  # seconds; time stamps closer than this are equal
 
