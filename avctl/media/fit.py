@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
@@ -59,20 +60,20 @@ class Luma:
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
         """A view of the frame where it is small and 8-bit planar, as most small ones are."""
-        if frame.height > self.lines or frame.format.name not in _PLANAR_8_BIT:
-            width = round(frame.width * min(1.0, self.lines / frame.height))
+        if frame.format.name not in _PLANAR_8_BIT:
             frame = self._reformatter.reformat(
                 frame,
-                width=max(1, width),
-                height=min(frame.height, self.lines),
                 format="gray",
                 src_color_range=ColorRange.JPEG,  # the same range on both sides: levels stay as they are coded
                 dst_color_range=ColorRange.JPEG,
-                interpolation=Interpolation.BILINEAR,
                 threads=1,
             )
         plane = frame.planes[0]
-        return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+        luma = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+        if frame.height <= self.lines:
+            return luma
+        size = max(1, round(frame.width * self.lines / frame.height)), self.lines
+        return cv2.resize(luma, size, interpolation=cv2.INTER_AREA)  # a fifth of swscale's time
 
 
 def _centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
