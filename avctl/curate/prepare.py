@@ -11,8 +11,9 @@ from typing import Any
 
 from avctl.curate.filters import judge, score, upright_height
 from avctl.curate.integrity import audit, audit_damage, sound_end
+from avctl.curate.places import Place, spread, starts
 from avctl.curate.proposals import glance, propose
-from avctl.curate.shots import Pictures, spread, starts, watch
+from avctl.curate.shots import Pictures, watch
 from avctl.media.cut import Cut, cut, stretch
 from avctl.media.decode import Media
 from avctl.media.probe import MediaError
@@ -89,8 +90,8 @@ def clip_id(made: Cut) -> str:
 def _clips(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) -> list[Cut]:
     found: list[tuple[Candidate, Cut | None]] = []
     for pictures in _seen(media, outcome, preprocess, clip):
-        for start_s in _places(media, pictures, outcome, preprocess.shots, clip):
-            found.append(_clip(media, pictures, start_s, preprocess, clip))
+        for place in _places(media, pictures, outcome, preprocess.shots, clip):
+            found.append(_clip(media, pictures, place.start_s, preprocess, clip))
             outcome.clips.append(found[-1][0])
     audit_damage(media, preprocess.integrity)
     found.sort(key=lambda pair: pair[0].start_s)
@@ -143,15 +144,15 @@ def _span(media: Media) -> tuple[float, float]:
     return max(scan.audio_start_s, scan.video_start_s), min(sound_end(media), scan.video_end_s)
 
 
-def _places(media: Media, pictures: Pictures, outcome: Outcome, shots: Shots, clip: Clip) -> list[float]:
+def _places(media: Media, pictures: Pictures, outcome: Outcome, shots: Shots, clip: Clip) -> list[Place]:
     """Where clips begin that are taken of what was seen, as many as still are wanted."""
     if not len(pictures.times):
         return []
     scan = media.scanned
     end_s = float(pictures.times[-1]) + scan.interval_s
-    found = starts(pictures, (scan.audio_start_s, sound_end(media)), end_s, clip.seconds, shots)
+    found = starts(pictures, (scan.audio_start_s, sound_end(media)), end_s, (clip.seconds,), shots)
     outcome.places += len(found)
-    outcome.facts["shots"] = outcome.facts.get("shots", 0) + len(pictures.cuts) + 1
+    outcome.facts["shots"] = outcome.facts.get("shots", 0) + len(pictures.shots)
     outcome.facts["seen_s"] = round(outcome.facts.get("seen_s", 0.0) + end_s - float(pictures.times[0]), 6)
     return spread(found, shots.max_clips - len(outcome.clips))
 

@@ -15,10 +15,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from avctl.curate.cuts import detector
 from avctl.curate.pool import Fault
 from avctl.curate.prepare import Outcome, Source, prepare
 from avctl.files import sync
@@ -95,6 +97,12 @@ class PrepareShard:
     scratch: Path
     preprocess: Preprocess
     clip: Clip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in a worker, which has yet to limit its memory: the libraries of the detector do not count."""
+        self.__dict__.update(state)
+        if self.preprocess.shots.detector:
+            detector(self.preprocess.shots.detector)
 
     def __call__(self, shard: Shard, done: list[Outcome | Fault]) -> Iterator[Outcome]:
         """Go on behind `done`. What a lost worker wrote after its last outcome is cut off."""

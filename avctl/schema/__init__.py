@@ -6,7 +6,7 @@ from avctl.schema.crawl import Crawl, Directory, Manifest, Source, Synthetic, We
 from avctl.schema.eval import Eval
 from avctl.schema.export import Export
 from avctl.schema.model import FrameAutoencoder, JointDiT, SentenceEncoder, WordEncoder
-from avctl.schema.preprocess import Filters, Integrity, Preprocess, Shots, Split
+from avctl.schema.preprocess import Content, Filters, Integrity, Preprocess, Shots, Split, TransNet
 from avctl.schema.recipe import Recipe
 from avctl.schema.runtime import Runtime
 from avctl.schema.sample import Request, Sample
@@ -15,6 +15,7 @@ from avctl.schema.train import Flow, Optim, TaskMix, TrainAutoencoder, TrainGene
 __all__ = [
     "MDCT",
     "Clip",
+    "Content",
     "Crawl",
     "Directory",
     "Eval",
@@ -42,6 +43,7 @@ __all__ = [
     "TrainAutoencoder",
     "TrainGenerator",
     "Trained",
+    "TransNet",
     "Web",
     "WordEncoder",
 ]

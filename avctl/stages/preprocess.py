@@ -17,6 +17,7 @@ from typing import Any
 from avctl.codecs.encode import Encoder
 from avctl.compute.device import prepare
 from avctl.curate.assemble import Tables, Tabulator, write_arrays, write_tables
+from avctl.curate.cuts import detector
 from avctl.curate.funnel import funnel, write_funnel
 from avctl.curate.pool import Budget, Fault, Pool
 from avctl.curate.prepare import Outcome
@@ -31,7 +32,8 @@ PRODUCTS = ("clips.zarr", "index.sqlite", "funnel.html", "funnel.json")  # in th
 def run(job: Job) -> None:
     """Write `clips.zarr`, `index.sqlite`, `funnel.json` and `funnel.html` below `job.out`.
 
-    InputError for a crawl without files, StageError where too many files are damaged or no clip is left.
+    InputError for a crawl without files, StageError where too many files are damaged or no clip is left,
+    MachineError where the shot detector is not installed.
     """
     preprocess, clip, work = job.recipe.preprocess, job.recipe.clip, job.out / "work"
     assert preprocess is not None
@@ -41,6 +43,8 @@ def run(job: Job) -> None:
     sources = read_ledger(job.inputs["crawl"])
     if not sources:
         raise InputError("the crawl holds no files", hint="look at its dead letters: `avctl ls --failed`")
+    if preprocess.shots.detector:
+        detector(preprocess.shots.detector)  # what it lacks is said once, not of every file
     shards = group(sources, preprocess.shard_clips)
     encoder = None
     if preprocess.video_codec:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from avctl.curate.pool import Fault
+from avctl.curate.pool import Budget, Fault, Pool
 from avctl.curate.prepare import Candidate, Outcome, Source
-from avctl.curate.shards import AUDIO, FRAMES, SHARD_BYTES, PrepareShard, WorkFolder, group
+from avctl.curate.shards import AUDIO, FRAMES, SHARD_BYTES, PrepareShard, Shard, WorkFolder, group
 from avctl.media.mux import write_mp4
 from avctl.recipe.content import sha256
-from avctl.schema import Clip, Preprocess
+from avctl.schema import Clip, Preprocess, Shots, TransNet
 
+Scene = Callable[..., np.ndarray]
 CLIP = Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=8_000, channels=1)
 
 
@@ -66,3 +68,14 @@ def test_what_a_killed_run_left_is_swept_and_what_it_committed_stays(tmp_path: P
     second = WorkFolder(tmp_path / "work", CLIP)
     assert not first.scratch.exists()
     assert second.scratch.exists()
+
+
+def test_the_libraries_of_a_detector_do_not_count_as_the_memory_of_an_item(tmp_path: Path, scene: Scene) -> None:
+    frames = np.concatenate([scene(1, 16, (16, 16)), scene(2, 16, (16, 16))])
+    write_mp4(tmp_path / "a.mp4", frames, np.full((16_000, 1), 0.1, np.float32), 16, 8_000)
+    shards = group([(source("a", tmp_path), 1)], 10)
+    work = PrepareShard(tmp_path / "scratch", Preprocess(shots=Shots(detector=TransNet())), CLIP)
+    pool: Pool[Shard, Outcome] = Pool(work, 1, Budget(60.0, 1_000))
+    ((_, (outcome,)),) = [item for item in pool.run(shards) if item]
+    assert isinstance(outcome, Outcome)
+    assert outcome.facts["shots"] == 2

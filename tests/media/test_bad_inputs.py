@@ -18,7 +18,7 @@ from avctl.schema import Clip, Integrity, Preprocess, Shots
 Make = Callable[..., Path]
 CLIP = Clip(seconds=1.0, size=(32, 32), fps=25, sample_rate=16_000, channels=2)
 
-ONE_SHOT = Preprocess(shots=Shots(threshold=255.0))  # the flash is no cut
+ONE_SHOT = Preprocess(shots=Shots(detector=None))  # the flash is no cut
 
 
 def prepared(path: Path, preprocess: Preprocess | None = None) -> tuple[Outcome, list[Cut]]:

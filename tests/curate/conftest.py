@@ -1,0 +1,27 @@
+"""Footage whose changes are known: scenes are smooth random textures that drift slowly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+Scene = Callable[..., np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def scene() -> Scene:
+    return drifting
+
+
+def drifting(seed: int, num_frames: int, size: tuple[int, int] = (54, 96)) -> np.ndarray:
+    """(num_frames, *size, 3) uint8: another seed is another place."""
+    generator = np.random.default_rng(seed)
+    height, width = size
+    coarse = generator.integers(0, 256, (7, 11, 3)).astype(np.uint8)
+    ground = cv2.resize(coarse, (width + num_frames, height + 20), interpolation=cv2.INTER_CUBIC)
+    drift = generator.uniform(0, 0.5, 2)
+    places = (drift * np.arange(num_frames)[:, None]).clip(0, (20, num_frames)).astype(int)
+    return np.stack([ground[y : y + height, x : x + width] for y, x in places])
