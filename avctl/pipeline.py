@@ -26,7 +26,7 @@ class Stage:
 
 PIPELINE = (
     Stage("crawl", reads=("crawl",), needs=()),
-    Stage("preprocess", reads=("clip", "preprocess"), needs=("crawl", "codec")),
+    Stage("preprocess", reads=("clip", "preprocess"), needs=("crawl", "codec"), version=2),
     Stage("train", reads=("clip", "model", "train", "seed"), needs=("preprocess", "codec")),
     Stage("sample", reads=("sample", "seed"), needs=("train", "preprocess", "codec")),
     Stage("eval", reads=("eval",), needs=("sample", "preprocess", "codec")),

@@ -237,31 +237,30 @@ def tiny_model(tiny: Recipe) -> Pretrained:
 
 
 def write_clips(artifact: Path, recipe: Recipe, count: int = 12) -> Path:
-    """A preprocess artifact of moving squares in three colours, each with a tone of its own."""
+    """A preprocess artifact of moving squares in three colours, each with a tone of its own, in all buckets in turn."""
     from avctl.codecs.encode import Encoder
-    from avctl.store.index import write_index
+    from avctl.store.index import place_columns, write_index
     from avctl.store.layout import layout
     from avctl.store.writer import Writer
 
     assert recipe.preprocess
     encoder = Encoder(recipe.preprocess, recipe.clip, None) if recipe.preprocess.video_codec else None
-    plan = layout(recipe.clip, encoder.video_shape, encoder.audio_shape) if encoder else layout(recipe.clip)
-    frames, audio = (np.stack(part) for part in zip(*(_scene(i, recipe.clip) for i in range(count)), strict=True))
-    latents = encoder(frames, audio) if encoder else ()
-    writer = Writer(artifact / "clips.zarr", plan, count)
-    for series, values in zip(plan.series, (frames, audio, *latents), strict=True):
-        writer.append(series.name, values)
-    writer.close()
+    plan = layout(recipe.clip, encoder.video_shapes, encoder.audio_shape) if encoder else layout(recipe.clip)
+    buckets = recipe.clip.buckets
+    frames, audio = zip(*(_scene(i, buckets[i % len(buckets)]) for i in range(count)), strict=True)
+    data = {"video": frames, "audio": audio}
+    if encoder:
+        data["video_latents"], data["audio_latents"] = zip(*encoder(frames, audio), strict=True)
+    writer = Writer(artifact / "clips.zarr")
     rows = []
     for i in range(count):
+        size = buckets[i % len(buckets)].size
+        places = {kind: writer.append(plan.series(kind, size), clips[i]) for kind, clips in data.items()}
         split = "train" if i % 4 else "test"
         row = {"clip_id": f"{i:03d}", "source_sha256": f"{i}", "start_s": 0.0, "split": split, "key": "k", "skew": 0.0}
         row |= {"caption": f"a {COLOURS[i % 3][0]} square", "truth": '{"events_s": [0.5]}'}
-        row |= {"video": plan.video.name, "video_offset": i * plan.video.slot, "frames": plan.video.length}
-        row |= {"audio": plan.audio.name, "audio_offset": i * plan.audio.slot, "samples": plan.audio.length}
-        for column, series in (("video_latents", plan.video_latents), ("audio_latents", plan.audio_latents)):
-            row |= {column: series.length, f"{column}_offset": i * series.slot} if series else {}
-        rows.append(row)
+        rows.append(row | place_columns(places))
+    writer.close()
     write_index(artifact / "index.sqlite", [], rows, {})
     return artifact
 

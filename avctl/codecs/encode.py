@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,8 +31,10 @@ class Encoder:
         self._device = device = device or torch.device("cpu")
         self._video = build_video_codec(preprocess.video_codec, clip, codec).to(device)
         self._audio = build_audio_codec(preprocess.audio_codec, clip).to(device)
-        self.video_shape = self._video.latent_shape(clip.frames, clip.size)  # F C h w
-        self.audio_shape = (self._audio.latent_frames(clip.samples), self._audio.channels)  # F C
+        sizes = (clip.size, *clip.other_sizes)
+        # shapes of the latents of the longest clip: of video F C h w, by the size of its pictures; of audio F C
+        self.video_shapes = {size: self._video.latent_shape(clip.frames, size) for size in sizes}
+        self.audio_shape = (self._audio.latent_frames(clip.samples), self._audio.channels)
 
     @property
     def fingerprint(self) -> str:
@@ -42,21 +45,28 @@ class Encoder:
                 digest.update(name.encode() + tensor.cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def __call__(self, frames: np.ndarray, audio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """frames (n, T, H, W, 3) uint8, audio (n, samples, channels) int16 -> (n, F, C, h, w), (n, F_a, C_a)."""
-        video_latents = np.empty((len(frames), *self.video_shape), np.float16)
-        audio_latents = np.empty((len(audio), *self.audio_shape), np.float16)
+    def __call__(
+        self, frames: Sequence[np.ndarray], audio: Sequence[np.ndarray]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """frames (T, H, W, 3) uint8 and audio (samples, channels) int16 of each clip -> its latents (F, C, h, w) and
+        (F_a, C_a). Clips of one shape are encoded together."""
+        alike: dict[tuple[tuple[int, ...], ...], list[int]] = defaultdict(list)
+        for i, shapes in enumerate(zip((f.shape for f in frames), (a.shape for a in audio), strict=True)):
+            alike[shapes].append(i)
+        latents: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         with torch.inference_mode(), _one_thread():
-            for first in range(0, len(frames), BATCH):
-                part = slice(first, first + BATCH)
-                pixels = from_pixels(self._tensor(frames[part]))
-                sound = from_samples(self._tensor(audio[part]))
-                video_latents[part] = self._video.encode(pixels).half().cpu().numpy()
-                audio_latents[part] = self._audio.encode(sound).half().cpu().numpy()
-        return video_latents, audio_latents
+            for clips in alike.values():
+                for first in range(0, len(clips), BATCH):
+                    batch = clips[first : first + BATCH]
+                    video = self._video.encode(from_pixels(self._tensor(frames, batch)))
+                    sound = self._audio.encode(from_samples(self._tensor(audio, batch)))
+                    made = zip(video.half().cpu().numpy(), sound.half().cpu().numpy(), strict=True)
+                    latents.update(zip(batch, made, strict=True))
+        return [latents[i] for i in range(len(frames))]
 
-    def _tensor(self, values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.array(values)).to(self._device)
+    def _tensor(self, clips: Sequence[np.ndarray], batch: Sequence[int]) -> torch.Tensor:
+        """(n, ...), those of the batch."""
+        return torch.from_numpy(np.stack([clips[i] for i in batch])).to(self._device)
 
 
 @contextmanager

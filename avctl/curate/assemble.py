@@ -7,23 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 
 from avctl.curate.filters import NAMES
 from avctl.curate.prepare import Candidate, Outcome, Source
-from avctl.curate.shards import LATENTS, Shard, WorkFolder
+from avctl.curate.shards import Shard, WorkFolder, cut_clips
 from avctl.curate.splits import side
 from avctl.curate.truth import shift
 from avctl.schema import Clip, Preprocess
-from avctl.store.index import write_index
+from avctl.store.index import place_columns, write_index
 from avctl.store.layout import StoreLayout
 from avctl.store.writer import Writer
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A clip that is stored: its number among those in the files of its shard, and its row."""
+
+    number: int
+    row: dict[str, Any]
 
 
 @dataclass
@@ -33,7 +40,7 @@ class Tables:
     clips: list[dict[str, Any]] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
     quarantine: list[dict[str, Any]] = field(default_factory=list)
-    kept: list[list[int]] = field(default_factory=list)  # a shard: places among the clips in its files
+    kept: list[list[Kept]] = field(default_factory=list)  # a shard
 
     @property
     def num_kept(self) -> int:
@@ -43,10 +50,9 @@ class Tables:
 class Tabulator:
     """Turns outcomes into rows. Feed it every source in order: the first of equal clips is kept."""
 
-    def __init__(self, preprocess: Preprocess, clip: Clip, layout: StoreLayout, codecs: str | None):
-        self.preprocess, self.clip, self.layout = preprocess, clip, layout
+    def __init__(self, preprocess: Preprocess, clip: Clip, codecs: str | None):
+        self.preprocess, self.clip = preprocess, clip
         self._made_by = {
-            "clip": clip.model_dump(mode="json"),
             "decoder": [av.__version__, *(".".join(map(str, v)) for _, v in sorted(av.library_versions.items()))],
             "codecs": codecs,
         }
@@ -55,18 +61,17 @@ class Tabulator:
 
     def add(self, shard: Shard, outcomes: Sequence[Outcome]) -> None:
         """All sources of one shard."""
-        places: list[int] = []
+        kept: list[Kept] = []
         cut = 0
         for source, outcome in zip(shard, outcomes, strict=True):
             for candidate in outcome.clips:
                 row = self._row(source, candidate)
                 if row["reason"] is None:
-                    row |= self._offsets(self.tables.num_kept + len(places))
-                    places.append(cut)
+                    kept.append(Kept(cut, row))
                 cut += candidate.clip_id is not None
                 self.tables.clips.append(row)
             self._add_source(source, outcome)
-        self.tables.kept.append(places)
+        self.tables.kept.append(kept)
 
     def _row(self, source: Source, candidate: Candidate) -> dict[str, Any]:
         reason = candidate.reason
@@ -83,26 +88,21 @@ class Tabulator:
             "reason": reason,
             "split": side(identity, self.preprocess.split, source.split),
             "caption": source.caption,
-            "truth": shift(source.truth, candidate.start_s, self.clip.seconds),
+            "truth": shift(source.truth, candidate.start_s, self._seconds(candidate)),
             "key": self._key(source, candidate),
             "skew": candidate.skew,
             "padded": candidate.padded,
             **candidate.scores,
         }
 
-    def _key(self, source: Source, candidate: Candidate) -> str:
-        parts = {"source": source.sha256, "start_s": candidate.start_s, **self._made_by}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    def _seconds(self, candidate: Candidate) -> float:
+        return self.clip.seconds if candidate.frames is None else candidate.frames / self.clip.fps
 
-    def _offsets(self, place: int) -> dict[str, Any]:
-        """Columns of the index that say where the kept clip number `place` lies."""
-        video, audio = self.layout.video, self.layout.audio
-        columns: dict[str, Any] = {"video": video.name, "video_offset": place * video.slot, "frames": video.length}
-        columns |= {"audio": audio.name, "audio_offset": place * audio.slot, "samples": audio.length}
-        for name, series in (("video", self.layout.video_latents), ("audio", self.layout.audio_latents)):
-            if series:
-                columns |= {f"{name}_latents_offset": place * series.slot, f"{name}_latents": series.length}
-        return columns
+    def _key(self, source: Source, candidate: Candidate) -> str:
+        clip = self.clip.model_dump(mode="json", exclude={"other_seconds", "other_sizes"})
+        clip |= {"seconds": self._seconds(candidate), "size": candidate.size or self.clip.size}
+        parts = {"source": source.sha256, "start_s": candidate.start_s, "clip": clip, **self._made_by}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _add_source(self, source: Source, outcome: Outcome) -> None:
         row = {"sha256": source.sha256, "name": source.name, "reason": outcome.reason, "detail": outcome.detail}
@@ -113,24 +113,21 @@ class Tabulator:
 
 
 def write_arrays(
-    path: Path, workspace: WorkFolder, shards: Sequence[Shard], kept: Sequence[Sequence[int]], layout: StoreLayout
+    path: Path, workspace: WorkFolder, shards: Sequence[Shard], tables: Tables, layout: StoreLayout
 ) -> None:
-    """`clips.zarr` with the kept clips of every shard, in order."""
-    writer = Writer(path, layout, sum(map(len, kept)))
-    for shard, places in zip(shards, kept, strict=True):
-        for name, clips in shard_arrays(workspace, shard, layout).items():
-            for place in places:
-                writer.append(name, clips[place : place + 1])
+    """`clips.zarr` with the kept clips of every shard, in order; their rows are told where they lie."""
+    writer = Writer(path)
+    for shard, kept in zip(shards, tables.kept, strict=True):
+        cuts = cut_clips(workspace.outcomes(shard))
+        arrays = {"video": workspace.frames(shard, cuts), "audio": workspace.audio(shard, cuts)}
+        if layout.audio_latents:
+            arrays |= workspace.latents(shard, len(cuts))
+        for clip in kept:
+            size = cuts[clip.number].size
+            assert size
+            places = {kind: writer.append(layout.series(kind, size), arrays[kind][clip.number]) for kind in arrays}
+            clip.row.update(place_columns(places))
     writer.close()
-
-
-def shard_arrays(workspace: WorkFolder, shard: Shard, layout: StoreLayout) -> Mapping[str, np.ndarray]:
-    """The arrays of a committed shard by their name in the store."""
-    arrays = {layout.video.name: workspace.frames(shard), layout.audio.name: workspace.audio(shard)}
-    for series, file in zip((layout.video_latents, layout.audio_latents), LATENTS, strict=True):
-        if series:
-            arrays[series.name] = workspace.read(shard, file, np.float16, (series.length, *series.item))
-    return arrays
 
 
 def write_tables(path: Path, tables: Tables) -> None:

@@ -44,6 +44,20 @@ class Candidate:
     clip_id: str | None = None
     skew: float | None = None
     padded: int | None = None
+    frames: int | None = None  # of the clip as it was cut; so are the two below
+    samples: int | None = None
+    size: tuple[int, int] | None = None  # height, width
+
+    @staticmethod
+    def of(plain: dict[str, Any]) -> Candidate:
+        """The inverse of `dataclasses.asdict`, also by way of JSON."""
+        return Candidate(**{**plain, "size": plain["size"] and (plain["size"][0], plain["size"][1])})
+
+    def name_cut(self, made: Cut) -> None:
+        """Say what was cut of the source."""
+        self.clip_id, self.skew, self.padded = clip_id(made), made.skew, made.padded
+        (self.frames, height, width, _), self.samples = made.frames.shape, len(made.audio)
+        self.size = height, width
 
 
 @dataclass
@@ -64,7 +78,7 @@ class Outcome:
     @staticmethod
     def of(plain: dict[str, Any]) -> Outcome:
         """The inverse of `dataclasses.asdict`."""
-        return Outcome(**{**plain, "clips": [Candidate(**clip) for clip in plain["clips"]]})
+        return Outcome(**{**plain, "clips": [Candidate.of(clip) for clip in plain["clips"]]})
 
 
 def prepare(source: Source, preprocess: Preprocess, clip: Clip) -> tuple[Outcome, list[Cut]]:
@@ -109,7 +123,7 @@ def _clip(
     if candidate.reason:
         return candidate, None
     made = cut(media, start_s, clip, sound)
-    candidate.clip_id, candidate.skew, candidate.padded = clip_id(made), made.skew, made.padded
+    candidate.name_cut(made)
     return candidate, made
 
 

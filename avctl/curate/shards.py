@@ -1,7 +1,8 @@
 """The unit of work and of commit: a group of source files, and the folder with what became of them.
 
-`work/00012/` holds `frames.u8` and `audio.i16` (the clips that passed, end to end), latents, and `outcomes.json`. A
-worker writes into a scratch folder of its run; the folder gets its name when the shard is complete.
+`work/00012/` holds `frames.u8` and `audio.i16` (the clips that passed, of any size and length, end to end), their
+latents, and `outcomes.json`, which says how large each clip is. A worker writes into a scratch folder of its run; the
+folder gets its name when the shard is complete.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,14 @@ import numpy as np
 
 from avctl.curate.cuts import detector
 from avctl.curate.pool import Fault
-from avctl.curate.prepare import Outcome, Source, prepare
+from avctl.curate.prepare import Candidate, Outcome, Source, prepare
 from avctl.files import sync
 from avctl.job import InputError
 from avctl.schema import Clip, Preprocess
 
 SHARD_BYTES = 64 * 2**20  # of source files: long films get a shard each, so that all workers have something to do
 FRAMES, AUDIO, OUTCOMES = "frames.u8", "audio.i16", "outcomes.json"
-LATENTS = ("video.f16", "audio.f16")
+LATENTS = {"video_latents": "video.npy", "audio_latents": "audio.npy"}  # an array a clip, one behind the other
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,9 @@ class PrepareShard:
         cv2.setNumThreads(1)
         folder = self.scratch / shard.name
         folder.mkdir(parents=True, exist_ok=True)
-        num_clips = sum(outcome.num_cut for outcome in done if isinstance(outcome, Outcome))
-        frames_bytes = num_clips * self.clip.frames * self.clip.size[0] * self.clip.size[1] * 3
-        audio_bytes = num_clips * self.clip.samples * self.clip.channels * 2
+        cuts = cut_clips(outcome for outcome in done if isinstance(outcome, Outcome))
+        frames_bytes = sum(prod(_frames_shape(clip)) for clip in cuts)
+        audio_bytes = sum(2 * prod(_audio_shape(clip, self.clip)) for clip in cuts)
         with _append(folder / FRAMES, frames_bytes) as frames, _append(folder / AUDIO, audio_bytes) as audio:
             for source in shard[len(done) :]:
                 outcome, cuts = prepare(source, self.preprocess, self.clip)
@@ -144,10 +146,12 @@ class WorkFolder:
             sync(file)
         os.replace(folder, self.folder / shard.name)
 
-    def write_latents(self, shard: Shard, video: np.ndarray, audio: np.ndarray) -> None:
-        """Put the latents of the clips of a shard beside them, before it is committed."""
-        for file, values in zip(LATENTS, (video, audio), strict=True):
-            (self.scratch / shard.name / file).write_bytes(values.tobytes())
+    def write_latents(self, shard: Shard, latents: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Put the latents of video and audio of each clip of a shard beside it, before it is committed."""
+        for file, clips in zip(LATENTS.values(), zip(*latents, strict=True) if latents else ((), ()), strict=True):
+            with (self.scratch / shard.name / file).open("wb") as stream:
+                for clip in clips:
+                    np.save(stream, clip)
 
     def withdraw(self, shard: Shard) -> None:
         """Undo a commit: the shard will be worked through again."""
@@ -156,20 +160,47 @@ class WorkFolder:
     def outcomes(self, shard: Shard) -> list[Outcome]:
         return [Outcome.of(row) for row in json.loads((self.folder / shard.name / OUTCOMES).read_text())]
 
-    def frames(self, shard: Shard, scratch: bool = False) -> np.ndarray:
-        """Frames (n, T, H, W, 3) uint8 of the clips of a shard, mapped from disk."""
-        return self.read(shard, FRAMES, np.uint8, (self.clip.frames, *self.clip.size, 3), scratch)
+    def frames(self, shard: Shard, cuts: Sequence[Candidate], scratch: bool = False) -> list[np.ndarray]:
+        """Frames (T, H, W, 3) uint8 of each clip of a shard, mapped from disk."""
+        return self._read(shard, FRAMES, np.uint8, [_frames_shape(clip) for clip in cuts], scratch)
 
-    def audio(self, shard: Shard, scratch: bool = False) -> np.ndarray:
-        """Samples (n, samples, channels) int16 of the clips of a shard, mapped from disk."""
-        return self.read(shard, AUDIO, np.int16, (self.clip.samples, self.clip.channels), scratch)
+    def audio(self, shard: Shard, cuts: Sequence[Candidate], scratch: bool = False) -> list[np.ndarray]:
+        """Samples (samples, channels) int16 of each clip of a shard, mapped from disk."""
+        return self._read(shard, AUDIO, np.int16, [_audio_shape(clip, self.clip) for clip in cuts], scratch)
 
-    def read(self, shard: Shard, file: str, dtype: type, item: tuple[int, ...], scratch: bool = False) -> np.ndarray:
-        """Clips (n, *item) of one file of a shard, committed or still in scratch."""
+    def latents(self, shard: Shard, count: int) -> dict[str, list[np.ndarray]]:
+        """Latents (F, C, ...) of each of the `count` clips of a committed shard, by kind."""
+        found = {}
+        for kind, file in LATENTS.items():
+            with (self.folder / shard.name / file).open("rb") as stream:
+                found[kind] = [np.load(stream) for _ in range(count)]
+        return found
+
+    def _read(
+        self, shard: Shard, file: str, dtype: type, shapes: Sequence[tuple[int, ...]], scratch: bool = False
+    ) -> list[np.ndarray]:
+        """The clips of one file of a shard, which have these shapes; committed, or still in scratch."""
         path = (self.scratch if scratch else self.folder) / shard.name / file
-        if not path.stat().st_size:
-            return np.empty((0, *item), dtype)
-        return np.memmap(path, dtype, "r").reshape(-1, *item)
+        if not shapes:
+            return []
+        ends = np.cumsum([prod(shape) for shape in shapes])
+        pieces = np.split(np.memmap(path, dtype, "r", shape=(int(ends[-1]),)), ends[:-1])
+        return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def cut_clips(outcomes: Iterable[Outcome]) -> list[Candidate]:
+    """The clips whose frames and samples a shard holds, in their order."""
+    return [clip for outcome in outcomes for clip in outcome.clips if clip.clip_id is not None]
+
+
+def _frames_shape(clip: Candidate) -> tuple[int, ...]:
+    assert clip.frames is not None and clip.size is not None
+    return (clip.frames, *clip.size, 3)
+
+
+def _audio_shape(clip: Candidate, recipe: Clip) -> tuple[int, ...]:
+    assert clip.samples is not None
+    return (clip.samples, recipe.channels)
 
 
 def _append(path: Path, length: int):

@@ -27,11 +27,11 @@ class Codecs:
 
 
 class Reality:
-    """Held-out clips of a store, each read and watched once."""
+    """Clips of a store that have the recipe's size and full length, each read and watched once."""
 
     def __init__(self, store: ClipStore, clip: Clip, codecs: Codecs | None):
         self.store, self.clip, self.codecs = store, clip, codecs
-        self.rows = {row.clip_id: row for row in store.clips()}
+        self.rows = {row.clip_id: row for row in store.clips(clip=clip)}
         held_out = [row for row in self.rows.values() if row.split == "test"] or list(self.rows.values())
         self._sample = [self.read(row) for row in held_out[:NUM_DECODED]] if codecs else []
         self._decoded = there_and_back(self._sample, codecs.video, codecs.audio) if codecs else []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from pydantic import Field, model_validator
 
-from avctl.recipe.spec import Spec
+from avctl.recipe.spec import Spec, added
 
 AAC_RATES = (7_350, 8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)  # Hz
 
@@ -18,13 +20,27 @@ def require_aac_rate(sample_rate: int) -> None:
 
 
 class Clip(Spec):
-    """What one training clip is: every stage reads it, and no stage restates it."""
+    """What one training clip is: every stage reads it, and no stage restates it.
 
-    seconds: float = Field(gt=0)
+    Clips may have other lengths and sizes besides; what is generated and measured has `seconds` and `size`.
+    """
+
+    seconds: float = Field(gt=0)  # the longest
     size: tuple[int, int]  # height, width in pixels, both even (4:2:0 video)
     fps: int = Field(default=24, gt=0)
     sample_rate: int = Field(default=48_000, gt=0)  # Hz
     channels: int = Field(default=2, ge=1, le=2)  # of sound
+    other_seconds: tuple[float, ...] = added(())  # shorter lengths, for shots that do not hold `seconds`
+    other_sizes: tuple[tuple[int, int], ...] = added(())  # a source goes to the size nearest its own aspect ratio
+
+    @property
+    def buckets(self) -> tuple[Clip, ...]:
+        """Every size with every length, each as a clip without others; the main one is the first."""
+        if not self.other_seconds and not self.other_sizes:
+            return (self,)
+        plain = {"other_seconds": (), "other_sizes": ()}
+        pairs = product((self.size, *self.other_sizes), (self.seconds, *self.other_seconds))
+        return tuple(self.model_copy(update={"size": size, "seconds": seconds, **plain}) for size, seconds in pairs)
 
     @property
     def frames(self) -> int:
@@ -37,14 +53,26 @@ class Clip(Spec):
 
     @model_validator(mode="after")
     def _whole_numbers(self) -> Clip:
-        if abs(self.seconds * self.fps - self.frames) > 1e-6:
-            raise ValueError(f"`seconds`: {self.seconds} s at {self.fps} fps is not a whole number of frames")
+        for name, seconds in (("seconds", self.seconds), *(("other_seconds", each) for each in self.other_seconds)):
+            if abs(seconds * self.fps - round(seconds * self.fps)) > 1e-6:
+                raise ValueError(f"`{name}`: {seconds} s at {self.fps} fps is not a whole number of frames")
         if self.sample_rate % self.fps:
             raise ValueError(
                 f"`sample_rate`: {self.sample_rate} Hz does not divide into {self.fps} frames a second; "
                 "48000 works for 24, 25 and 30 fps, 16000 for 8, 16, 20 and 25"
             )
         require_aac_rate(self.sample_rate)
-        if any(side % 2 or side < 16 for side in self.size):
-            raise ValueError(f"`size`: {self.size} must be even and at least 16 pixels each way")
+        for name, size in (("size", self.size), *(("other_sizes", each) for each in self.other_sizes)):
+            if any(side % 2 or side < 16 for side in size):
+                raise ValueError(f"`{name}`: {size} must be even and at least 16 pixels each way")
+        return self
+
+    @model_validator(mode="after")
+    def _others_differ(self) -> Clip:
+        lengths, sizes = (self.seconds, *self.other_seconds), (self.size, *self.other_sizes)
+        if any(not 0 < seconds < self.seconds for seconds in self.other_seconds):
+            raise ValueError(f"`other_seconds`: lengths besides `seconds` are shorter than its {self.seconds} s")
+        for name, values in (("other_seconds", lengths), ("other_sizes", sizes)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"`{name}`: each stands once, and the main one is not among them")
         return self

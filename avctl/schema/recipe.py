@@ -57,20 +57,30 @@ class Recipe(Spec):
         """A model cannot be built where pixels, latents and patches do not divide; better now than after the crawl."""
         if not self.preprocess:
             return self
-        video, audio = self.preprocess.video_codec, self.preprocess.audio_codec
+        tokens = [self._tokens(self.preprocess, clip) for clip in self.clip.buckets]
+        if tokens[0] is not None:
+            self._extends(tokens[0])
+        return self
+
+    def _tokens(self, preprocess: Preprocess, clip: Clip) -> int | None:
+        """Tokens in time of a clip of this bucket, of picture or sound, whichever has fewer; None without a generator.
+
+        ValueError where something does not divide.
+        """
+        video, audio = preprocess.video_codec, preprocess.audio_codec
         if video is None or audio is None:
             if isinstance(self.train, TrainGenerator):
                 raise ValueError("`preprocess`: a generator learns latents; give `video_codec` and `audio_codec`")
             if isinstance(self.model, FrameAutoencoder):
-                _named("clip", video_cells, self.clip.frames, self.clip.size, self.model.time, self.model.down)
-            return self
+                _named("clip", video_cells, clip.frames, clip.size, self.model.time, self.model.down)
+            return None
         section = video.recipe.model if isinstance(video, Trained) else video
         assert isinstance(section, Haar | FrameAutoencoder)
-        shape = _named("clip", latents, self.clip, section, audio)
-        if isinstance(self.model, JointDiT):
-            (frames, *_), sounds = _named("model", token_grid, self.model, *shape)
-            self._extends(min(frames, sounds))
-        return self
+        shape = _named("clip", latents, clip, section, audio)
+        if not isinstance(self.model, JointDiT):
+            return None
+        (frames, *_), sounds = _named("model", token_grid, self.model, *shape)
+        return min(frames, sounds)
 
     def _extends(self, tokens: int) -> None:
         """`tokens` in time of what has fewer of them, picture or sound: some are kept, some made."""

@@ -21,7 +21,7 @@ from avctl.curate.cuts import detector
 from avctl.curate.funnel import funnel, write_funnel
 from avctl.curate.pool import Budget, Fault, Pool
 from avctl.curate.prepare import Outcome
-from avctl.curate.shards import PrepareShard, Shard, WorkFolder, group, read_ledger, read_losses
+from avctl.curate.shards import PrepareShard, Shard, WorkFolder, cut_clips, group, read_ledger, read_losses
 from avctl.job import InputError, Interrupted, Job, StageError
 from avctl.schema import Preprocess
 from avctl.store.layout import StoreLayout, layout
@@ -49,10 +49,10 @@ def run(job: Job) -> None:
     encoder = None
     if preprocess.video_codec:
         encoder = Encoder(preprocess, clip, job.inputs.get("codec"), prepare(job.recipe.runtime))
-    plan = layout(clip, encoder.video_shape, encoder.audio_shape) if encoder else layout(clip)
+    plan = layout(clip, encoder.video_shapes, encoder.audio_shape) if encoder else layout(clip)
     workspace = WorkFolder(work, clip)
     _prepare(job, preprocess, workspace, shards, encoder)
-    tables = _tabulate(shards, workspace, Tabulator(preprocess, clip, plan, encoder.fingerprint if encoder else None))
+    tables = _tabulate(shards, workspace, Tabulator(preprocess, clip, encoder.fingerprint if encoder else None))
     _check(tables, preprocess)
     _write(job, workspace, shards, tables, plan)
     shutil.rmtree(work)
@@ -87,8 +87,9 @@ def _prepare(
 
 def _commit(workspace: WorkFolder, shard: Shard, results: list[Outcome | Fault], encoder: Encoder | None) -> None:
     if encoder:
-        latents = encoder(workspace.frames(shard, scratch=True), workspace.audio(shard, scratch=True))
-        workspace.write_latents(shard, *latents)
+        cuts = cut_clips(result for result in results if isinstance(result, Outcome))
+        latents = encoder(workspace.frames(shard, cuts, scratch=True), workspace.audio(shard, cuts, scratch=True))
+        workspace.write_latents(shard, latents)
     workspace.commit(shard, results)
 
 
@@ -128,7 +129,7 @@ def _write(job: Job, workspace: WorkFolder, shards: Sequence[Shard], tables: Tab
     """Build every product beside the old ones, then put them in place one after the other."""
     new = workspace.scratch
     job.report.note(f"writing {tables.num_kept} clips of {len(tables.sources)} files")
-    write_arrays(new / "clips.zarr", workspace, shards, tables.kept, plan)
+    write_arrays(new / "clips.zarr", workspace, shards, tables, plan)
     write_tables(new / "index.sqlite", tables)
     counts = funnel(tables, read_losses(job.inputs["crawl"]))
     write_funnel(new, counts)

@@ -106,8 +106,8 @@ def _warn(job: Job, sets: Sequence[Set], text: WordText | SentenceText) -> None:
 
 
 def _rows(job: Job, request: Request, store: ClipStore) -> list[ClipRow]:
-    """The clips of a request, as many as it asks for or as there are."""
-    rows = store.clips(request.split)[: request.count]
+    """The clips of a request, of the recipe's size and full length, as many as it asks for or as there are."""
+    rows = store.clips(request.split, job.recipe.clip)[: request.count]
     if not rows:
         job.report.warn(f"`{request.name}` is left out: no clip stands on the side `{request.split}`")
     elif len(rows) < request.count:

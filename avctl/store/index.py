@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from avctl.files import replacing
@@ -25,17 +26,40 @@ CLIPS = {
     "key": "TEXT",  # sha256 of source bytes, place, normalisation, decoder and codecs: another key, another clip
     "skew": "REAL",  # samples by which the sound starts after the first frame
     "padded": "INTEGER",  # samples of silence added at the ends, where the source has no sound
-    "video": "TEXT",  # name of the array
+    "video": "TEXT",  # name of the array; NULL, like the two below, for a clip without picture
     "video_offset": "INTEGER",  # of the first frame in the array
     "frames": "INTEGER",
     "audio": "TEXT",
     "audio_offset": "INTEGER",
     "samples": "INTEGER",
+    "video_latents": "TEXT",
     "video_latents_offset": "INTEGER",
-    "video_latents": "INTEGER",  # latent frames
+    "video_latent_frames": "INTEGER",
+    "audio_latents": "TEXT",
     "audio_latents_offset": "INTEGER",
-    "audio_latents": "INTEGER",
+    "audio_latent_frames": "INTEGER",
 }
+PLACES = {  # where the data of a clip lie: the columns for the name of the array, offset and length
+    "video": ("video", "video_offset", "frames"),
+    "audio": ("audio", "audio_offset", "samples"),
+    "video_latents": ("video_latents", "video_latents_offset", "video_latent_frames"),
+    "audio_latents": ("audio_latents", "audio_latents_offset", "audio_latent_frames"),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a clip lies: `length` items from `offset` on of the array `name`."""
+
+    name: str
+    offset: int
+    length: int
+
+
+def place_columns(places: Mapping[str, Place]) -> dict[str, Value]:
+    """The columns of a clip whose data lie at `places`, by the keys of `PLACES`."""
+    values = {kind: (place.name, place.offset, place.length) for kind, place in places.items()}
+    return {column: value for kind in values for column, value in zip(PLACES[kind], values[kind], strict=True)}
 
 
 def write_index(

@@ -12,18 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from avctl.schema import Clip
 from avctl.store.chunks import ChunkedArray
-from avctl.store.index import CLIPS, open_index
-from avctl.store.layout import AUDIO_LATENTS, VIDEO_LATENTS
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a clip lies: `length` items from `offset` on of the array `name`."""
-
-    name: str
-    offset: int
-    length: int
+from avctl.store.index import CLIPS, PLACES, Place, open_index
+from avctl.store.layout import layout
 
 
 @dataclass(frozen=True)
@@ -39,8 +31,8 @@ class ClipRow:
     skew: float  # samples by which the sound starts after the first frame
     key: str
     scores: Mapping[str, float | None]
-    video: Place
-    audio: Place
+    video: Place | None  # None: the clip has no picture; one frame is an image
+    audio: Place | None  # None: the clip has no sound
     video_latents: Place | None
     audio_latents: Place | None
 
@@ -51,30 +43,50 @@ class ClipStore:
     def __init__(self, artifact: Path):
         self.artifact = artifact
 
-    def clips(self, split: str | None = None) -> list[ClipRow]:
-        """Kept clips, of one split or of all, in the order of their content hash."""
+    def clips(self, split: str | None = None, clip: Clip | None = None) -> list[ClipRow]:
+        """Kept clips, of one split or of all, in the order of their content hash; with `clip` only those that have its
+        size and its full length of picture and sound."""
         query = "SELECT * FROM clips WHERE reason IS NULL AND (? IS NULL OR split = ?) ORDER BY clip_id"
         with open_index(self.artifact / "index.sqlite") as index:
-            return [_clip_row(row) for row in index.execute(query, (split, split))]
+            rows = [_clip_row(row) for row in index.execute(query, (split, split))]
+        return [row for row in rows if clip is None or _is_of(row, clip)]
 
-    def frames(self, row: ClipRow) -> np.ndarray:
-        """Frames (T, H, W, 3) uint8. DamagedStore where a checksum does not match."""
-        return self._read(row.video)
+    def frames(self, row: ClipRow, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Frames `start` to `stop` (T, H, W, 3) uint8. ValueError for a clip without picture or without these frames,
+        DamagedStore where a checksum does not match."""
+        place = _there(row.video, row, "picture")
+        stop = place.length if stop is None else stop
+        if not 0 <= start <= stop <= place.length:
+            raise ValueError(f"frames {start} to {stop} of a clip of {place.length}")
+        return self.read(Place(place.name, place.offset + start, stop - start))
 
     def audio(self, row: ClipRow) -> np.ndarray:
-        """Samples (samples, channels) int16; full scale is 32768."""
-        return self._read(row.audio)
+        """Samples (samples, channels) int16; full scale is 32768. ValueError for a clip without sound."""
+        return self.read(_there(row.audio, row, "sound"))
 
     def latents(self, rows: Sequence[ClipRow]) -> tuple[np.ndarray, np.ndarray]:
-        """Latents of video (n, F, C, h, w) and audio (n, F_a, C_a), float16, in the order of `rows`.
+        """Latents of video (n, F, C, h, w) and audio (n, F_a, C_a), float16, in the order of `rows`, which are alike.
 
-        ValueError for no rows, or rows without latents; DamagedStore where a checksum does not match.
+        ValueError for no rows, rows without latents of both or of different shapes; DamagedStore where a checksum does
+        not match.
         """
         video = [row.video_latents for row in rows if row.video_latents]
         audio = [row.audio_latents for row in rows if row.audio_latents]
         if not rows or len(video) != len(rows) or len(audio) != len(rows):
             raise ValueError(f"{len(rows)} rows, {len(video)} of them with latents: the recipe names no codecs")
-        return np.stack([*map(self._read, video)]), np.stack([*map(self._read, audio)])
+        return self._stacked(video), self._stacked(audio)
+
+    def read(self, place: Place, out: np.ndarray | None = None) -> np.ndarray:
+        """What lies there, (length, *item), in `out` if it is given. DamagedStore where a checksum does not match."""
+        return self._array(place.name).read(place.offset, place.offset + place.length, out)
+
+    def shape(self, place: Place) -> tuple[int, ...]:
+        """Shape (length, *item) of what lies there."""
+        return (place.length, *self._array(place.name).shape[1:])
+
+    def file_of(self, place: Place) -> tuple[str, int]:
+        """The file in which it begins: name of the array and number."""
+        return place.name, self._array(place.name).file_of(place.offset)
 
     def __getstate__(self) -> dict[str, Path]:
         return {"artifact": self.artifact}
@@ -88,8 +100,30 @@ class ClipStore:
             self._arrays[name] = ChunkedArray(self.artifact / "clips.zarr" / name)
         return self._arrays[name]
 
-    def _read(self, place: Place) -> np.ndarray:
-        return self._array(place.name).read(place.offset, place.offset + place.length)
+    def _stacked(self, places: Sequence[Place]) -> np.ndarray:
+        """(n, length, *item), each read into its place in one array."""
+        shapes = {self.shape(place) for place in places}
+        if len(shapes) > 1:
+            raise ValueError(f"clips of shapes {sorted(shapes)} make no batch")
+        array = self._array(places[0].name)
+        out = np.empty((len(places), *shapes.pop()), array.dtype)
+        for place, into in zip(places, out, strict=True):
+            self.read(place, into)
+        return out
+
+
+def _there(place: Place | None, row: ClipRow, what: str) -> Place:
+    if place is None:
+        raise ValueError(f"clip {row.clip_id[:12]} has no {what}")
+    return place
+
+
+def _is_of(row: ClipRow, clip: Clip) -> bool:
+    """Whether a clip has the size and the full length of `clip`, of picture and of sound."""
+    plan = layout(clip)
+    video, audio = (plan.video[clip.size].name, clip.frames), (plan.audio.name, clip.samples)
+    found = [(place.name, place.length) if place else None for place in (row.video, row.audio)]
+    return found == [video, audio]
 
 
 def _clip_row(row: Row) -> ClipRow:
@@ -103,12 +137,9 @@ def _clip_row(row: Row) -> ClipRow:
         skew=row["skew"],
         key=row["key"],
         scores={name: row[name] for name in row.keys() if name not in CLIPS},  # noqa: SIM118 - a Row yields values
-        video=Place(row["video"], row["video_offset"], row["frames"]),
-        audio=Place(row["audio"], row["audio_offset"], row["samples"]),
-        video_latents=_latents(VIDEO_LATENTS, row["video_latents_offset"], row["video_latents"]),
-        audio_latents=_latents(AUDIO_LATENTS, row["audio_latents_offset"], row["audio_latents"]),
+        **{kind: _place(*(row[column] for column in columns)) for kind, columns in PLACES.items()},
     )
 
 
-def _latents(name: str, offset: int | None, length: int | None) -> Place | None:
-    return None if offset is None or length is None else Place(name, offset, length)
+def _place(name: str | None, offset: int | None, length: int | None) -> Place | None:
+    return None if name is None or offset is None or length is None else Place(name, offset, length)

@@ -1,63 +1,94 @@
-"""Appends clips to a new store, one whole file (Zarr shard) at a time, so that equal clips give equal bytes."""
+"""Appends clips to a new store, chunk by chunk, so that memory stays small and equal clips give equal bytes.
+
+A file (shard) is its chunks, each followed by its crc32c, then an index of (offset, bytes) a chunk as little-endian
+uint64, then the crc32c of the index (Zarr v3, `sharding_indexed`). Zarr itself would want a whole file of every array
+in memory, and leaves out chunks that are all zero.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
+import google_crc32c
 import numpy as np
 import zarr
 
-from avctl.store.layout import Series, StoreLayout, open_group, zarr_settings
+from avctl.store.index import Place
+from avctl.store.layout import Series
 
 
 class Writer:
-    """A new store at `path` for exactly `num_clips` clips.
+    """A new store at `path`. Arrays can be read when `close` has described them."""
 
-    Memory: one file of every array (`layout.SHARD_BYTES` each, at most). `close` refuses a store that is not full.
-    """
+    def __init__(self, path: Path):
+        self._path, self._group = path, zarr.open_group(path, mode="w-")
+        self._arrays: dict[str, _Array] = {}
 
-    def __init__(self, path: Path, layout: StoreLayout, num_clips: int):
-        group = open_group(path, "w-")
-        self._buffers = {series.name: _Buffer(series, group, num_clips) for series in layout.series}
-
-    def append(self, name: str, clips: np.ndarray) -> None:
-        """Clips (n, length, *item) to the end of the array `name`. ValueError for another shape or dtype."""
-        self._buffers[name].append(clips)
-
-    def close(self) -> None:
-        """Write what is buffered. ValueError where an array has fewer clips than were announced."""
-        for buffer in self._buffers.values():
-            buffer.close()
-
-
-class _Buffer:
-    def __init__(self, series: Series, group: zarr.Group, num_clips: int):
-        self.series, self.num_clips, self.done = series, num_clips, 0
-        with zarr_settings():
-            self.array = series.create(group, num_clips)
-        slots = min(series.slots_a_shard, max(1, num_clips))
-        self.held = np.zeros((slots, series.slot, *series.item), series.dtype)
-        self.num_held = 0
-
-    def append(self, clips: np.ndarray) -> None:
-        expected = (self.series.length, *self.series.item)
-        if clips.shape[1:] != expected or clips.dtype != self.series.dtype:
-            raise ValueError(
-                f"`{self.series.name}` holds {expected} {self.series.dtype}, not {clips.shape[1:]} {clips.dtype}"
-            )
-        for start in range(len(clips)):
-            self.held[self.num_held, : self.series.length] = clips[start]
-            self.num_held += 1
-            if self.num_held == len(self.held):
-                self._flush()
+    def append(self, series: Series, clip: np.ndarray) -> Place:
+        """A clip (length, *item) to the end of an array, on a chunk boundary. ValueError for another shape or dtype."""
+        if clip.shape[1:] != series.item or clip.dtype != series.dtype or not len(clip):
+            raise ValueError(f"`{series.name}` holds {series.item} {series.dtype}, not {clip.shape} {clip.dtype}")
+        if series.name not in self._arrays:
+            self._arrays[series.name] = _Array(series, self._path / series.name)
+        return Place(series.name, self._arrays[series.name].append(clip), len(clip))
 
     def close(self) -> None:
-        self._flush()
-        if self.done != self.num_clips:
-            raise ValueError(f"`{self.series.name}` holds {self.done} clips, {self.num_clips} were announced")
+        """Finish the last file of every array, and describe the arrays."""
+        for array in self._arrays.values():
+            array.close()
+            array.series.describe(self._group, array.num_chunks)
 
-    def _flush(self) -> None:
-        if self.num_held:
-            start, slot = self.done * self.series.slot, self.series.slot
-            self.array[start : start + self.num_held * slot] = self.held[: self.num_held].reshape(-1, *self.series.item)
-            self.done, self.num_held = self.done + self.num_held, 0
+
+class _Array:
+    """One array: whole files, and the one that is being filled."""
+
+    def __init__(self, series: Series, folder: Path):
+        self.series, self.folder = series, folder
+        self.num_chunks = 0
+        self._file: BinaryIO | None = None
+
+    def append(self, clip: np.ndarray) -> int:
+        """The item at which the clip begins."""
+        offset, step = self.num_chunks * self.series.chunk, self.series.chunk
+        for start in range(0, len(clip), step):
+            chunk = clip[start : start + step]
+            if len(chunk) < step:
+                chunk = np.concatenate([chunk, np.zeros((step - len(chunk), *self.series.item), self.series.dtype)])
+            self._write(np.ascontiguousarray(chunk).reshape(-1).view(np.uint8))
+        return offset
+
+    def close(self) -> None:
+        if self._file:
+            is_only = self.num_chunks < self.series.shard
+            self._end_file(self.num_chunks if is_only else self.series.shard)
+
+    def _write(self, chunk: np.ndarray) -> None:
+        number, place = divmod(self.num_chunks, self.series.shard)
+        if self._file is None:
+            path = self.folder / "c" / "/".join([str(number), *["0"] * len(self.series.item)])
+            path.parent.mkdir(parents=True)
+            self._file = path.open("wb")
+        self._file.write(chunk.data)
+        self._file.write(crc32c(chunk))
+        self.num_chunks += 1
+        if place + 1 == self.series.shard:
+            self._end_file(self.series.shard)
+
+    def _end_file(self, places: int) -> None:
+        """The index; places that hold no chunk have every bit set."""
+        assert self._file
+        filled = (self.num_chunks - 1) % self.series.shard + 1
+        index = np.full((places, 2), 2**64 - 1, "<u8")
+        index[:filled, 0] = np.arange(filled, dtype="<u8") * (self.series.chunk_bytes + 4)
+        index[:filled, 1] = self.series.chunk_bytes + 4
+        flat = index.reshape(-1).view(np.uint8)
+        self._file.write(flat.data)
+        self._file.write(crc32c(flat))
+        self._file.close()
+        self._file = None
+
+
+def crc32c(data: np.ndarray) -> bytes:
+    """The checksum of bytes (n,) uint8 as it is stored."""
+    return google_crc32c.value(data).to_bytes(4, "little")  # pyright: ignore[reportArgumentType]  # any read-only buffer

@@ -25,7 +25,7 @@ def clips(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_latents_decode_to_the_clips() -> None:
     frames, audio = clips(BATCH + 3)
-    video_latents, audio_latents = encoder()(frames, audio)
+    video_latents, audio_latents = (np.stack(each) for each in zip(*encoder()(list(frames), list(audio)), strict=True))
     assert video_latents.dtype == audio_latents.dtype == np.float16
     decoded = build_video_codec(VIDEO, CLIP, None).decode(torch.from_numpy(video_latents).float())
     assert np.abs((decoded.permute(0, 1, 3, 4, 2).numpy() + 1) * 127.5 - frames).max() < 2
@@ -34,8 +34,32 @@ def test_latents_decode_to_the_clips() -> None:
 
 
 def test_no_clips_give_no_latents() -> None:
-    video, audio = encoder()(*clips(0))
-    assert (len(video), len(audio)) == (0, 0)
+    assert encoder()([], []) == []
+
+
+def test_clips_of_many_shapes_are_encoded_as_if_each_shape_were_alone() -> None:
+    """And in the order in which they came."""
+    wide = CLIP.model_copy(update={"size": (16, 32), "seconds": 0.25})
+    frames, audio = clips(6)
+    mixed = [
+        (f[:4].repeat(2, axis=2), a[:4_000]) if i % 2 else (f, a)
+        for i, (f, a) in enumerate(zip(frames, audio, strict=True))
+    ]
+    found = encoder()([f for f, _ in mixed], [a for _, a in mixed])
+    for part in (mixed[::2], mixed[1::2]):
+        alone = Encoder(Preprocess(video_codec=VIDEO, audio_codec=AUDIO), wide, None)(
+            *map(list, zip(*part, strict=True))
+        )
+        ours = found[::2] if part[0][0].shape[0] == 8 else found[1::2]
+        for (video, sound), (its_video, its_sound) in zip(ours, alone, strict=True):
+            assert np.array_equal(video, its_video) and np.array_equal(sound, its_sound)
+
+
+def test_shapes_are_those_of_the_longest_clip_in_every_size() -> None:
+    clip = CLIP.model_copy(update={"other_sizes": ((16, 32),), "other_seconds": (0.25,)})
+    made = Encoder(Preprocess(video_codec=VIDEO, audio_codec=AUDIO), clip, None)
+    assert made.video_shapes == {(16, 16): (8, 48, 4, 4), (16, 32): (8, 48, 4, 8)}
+    assert made.audio_shape[0] == AUDIO.latent_frames(clip.samples)
 
 
 def test_the_fingerprint_follows_what_is_computed() -> None:

@@ -12,6 +12,7 @@ from avctl.curate.assemble import Tabulator, write_arrays, write_tables
 from avctl.curate.filters import NAMES
 from avctl.curate.prepare import Candidate, Outcome, Source
 from avctl.curate.shards import AUDIO, FRAMES, Shard, WorkFolder
+from avctl.recipe import replace
 from avctl.schema import Clip, Preprocess, Split
 from avctl.store.layout import layout
 from avctl.store.reader import ClipStore
@@ -20,8 +21,10 @@ CLIP = Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=8_000, channels=1)
 SCORES = dict.fromkeys(NAMES, 1.0)
 
 
-def candidate(clip_id: str | None, start_s: float = 0.0, reason: str | None = None) -> Candidate:
-    return Candidate(start_s, SCORES, reason, clip_id, None if reason else 0.25, None if reason else 0)
+def candidate(clip_id: str | None, start_s: float = 0.0, reason: str | None = None, bucket: Clip = CLIP) -> Candidate:
+    if clip_id is None:
+        return Candidate(start_s, SCORES, reason)
+    return Candidate(start_s, SCORES, reason, clip_id, 0.25, 0, bucket.frames, bucket.samples, bucket.size)
 
 
 def shard(number: int, *names: str) -> Shard:
@@ -42,12 +45,14 @@ def commit(work: WorkFolder, group: Shard, outcomes: list[Outcome], levels: list
     work.commit(group, outcomes)
 
 
-def assemble(work: WorkFolder, shards: list[Shard], out: Path, preprocess: Preprocess | None = None) -> Tabulator:
-    plan = layout(CLIP)
-    tabulator = Tabulator(preprocess or Preprocess(), CLIP, plan, None)
+def assemble(
+    work: WorkFolder, shards: list[Shard], out: Path, preprocess: Preprocess | None = None, clip: Clip = CLIP
+) -> Tabulator:
+    plan = layout(clip)
+    tabulator = Tabulator(preprocess or Preprocess(), clip, None)
     for group in shards:
         tabulator.add(group, work.outcomes(group))
-    write_arrays(out / "clips.zarr", work, shards, tabulator.tables.kept, plan)
+    write_arrays(out / "clips.zarr", work, shards, tabulator.tables, plan)
     write_tables(out / "index.sqlite", tabulator.tables)
     return tabulator
 
@@ -74,6 +79,33 @@ def test_every_row_points_at_its_own_frames(work: WorkFolder, tmp_path: Path) ->
     assert json.loads(tables.sources[0]["facts"]) == {}
 
 
+def test_clips_of_every_bucket_lie_in_arrays_of_their_size(work: WorkFolder, tmp_path: Path) -> None:
+    clip = replace(CLIP, other_seconds=(0.25,), other_sizes=((32, 16),))
+    film = shard(0, "film")
+    clips = [candidate(f"c{i}", float(i), bucket=bucket) for i, bucket in enumerate(clip.buckets)]
+    folder = work.scratch / film.name
+    folder.mkdir()
+    for file, sizes, dtype in (
+        (FRAMES, [bucket.frames * bucket.size[0] * bucket.size[1] * 3 for bucket in clip.buckets], np.uint8),
+        (AUDIO, [bucket.samples for bucket in clip.buckets], np.int16),
+    ):
+        np.repeat(np.arange(4, dtype=dtype), sizes).tofile(folder / file)
+    work.commit(film, [Outcome(places=4, clips=clips)])
+    assemble(work, [film], tmp_path, clip=clip)
+    store = ClipStore(tmp_path)
+    rows = store.clips()
+    assert [(row.video and row.video.name, row.video and row.video.offset) for row in rows] == [
+        ("video/16x16", 0),
+        ("video/16x16", 8),
+        ("video/32x16", 0),
+        ("video/32x16", 8),
+    ]
+    for i, (row, bucket) in enumerate(zip(rows, clip.buckets, strict=True)):
+        frames, audio = store.frames(row), store.audio(row)
+        assert frames.shape == (bucket.frames, *bucket.size, 3) and (frames == i).all()
+        assert audio.shape == (bucket.samples, 1) and (audio == i).all()
+
+
 def test_clips_of_one_film_stand_on_one_side_unless_the_recipe_says_otherwise(work: WorkFolder, tmp_path: Path) -> None:
     film = shard(0, "film")
     clips = [candidate(f"{i:064x}", float(i)) for i in range(40)]
@@ -86,11 +118,20 @@ def test_clips_of_one_film_stand_on_one_side_unless_the_recipe_says_otherwise(wo
 
 
 def test_the_key_of_a_clip_names_everything_that_made_it() -> None:
-    def key(sha256: str = "s", start_s: float = 0.0, clip: Clip = CLIP, codecs: str | None = None) -> str:
-        tabulator = Tabulator(Preprocess(), clip, layout(clip), codecs)
-        tabulator.add(shard(0, sha256), [Outcome(clips=[candidate("c", start_s)])])
+    def key(sha256: str = "s", start_s: float = 0.0, bucket: Clip = CLIP, codecs: str | None = None) -> str:
+        tabulator = Tabulator(Preprocess(), CLIP, codecs)
+        tabulator.add(shard(0, sha256), [Outcome(clips=[candidate("c", start_s, bucket=bucket)])])
         return tabulator.tables.clips[0]["key"]
 
-    smaller = CLIP.model_copy(update={"size": (16, 18)})
+    smaller, shorter = replace(CLIP, size=(16, 18)), replace(CLIP, seconds=0.25)
     assert key() == key()
-    assert len({key(), key("t"), key(start_s=1.0), key(clip=smaller), key(codecs="x")}) == 5
+    assert len({key(), key("t"), key(start_s=1.0), key(bucket=smaller), key(bucket=shorter), key(codecs="x")}) == 6
+
+
+def test_the_key_of_a_clip_does_not_name_the_buckets_that_it_is_not_in() -> None:
+    keys = set()
+    for clip in (CLIP, replace(CLIP, other_seconds=(0.25,), other_sizes=((32, 16),))):
+        tabulator = Tabulator(Preprocess(), clip, None)
+        tabulator.add(shard(0, "s"), [Outcome(clips=[candidate("c")])])
+        keys.add(tabulator.tables.clips[0]["key"])
+    assert len(keys) == 1

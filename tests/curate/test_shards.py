@@ -9,7 +9,7 @@ import numpy as np
 
 from avctl.curate.pool import Budget, Fault, Pool
 from avctl.curate.prepare import Candidate, Outcome, Source
-from avctl.curate.shards import AUDIO, FRAMES, SHARD_BYTES, PrepareShard, Shard, WorkFolder, group
+from avctl.curate.shards import AUDIO, FRAMES, SHARD_BYTES, PrepareShard, Shard, WorkFolder, cut_clips, group
 from avctl.media.mux import write_mp4
 from avctl.recipe.content import sha256
 from avctl.schema import Clip, Preprocess, Shots, TransNet
@@ -45,21 +45,46 @@ def test_a_worker_goes_on_behind_what_is_done_and_cuts_off_what_its_forerunner_l
     assert np.abs(frames.mean(axis=(1, 2, 3, 4)) - (97, 98)).max() < 2
 
 
+def candidate(name: str, frames: int, samples: int, size: tuple[int, int]) -> Candidate:
+    return Candidate(0.0, {"fps": 16.0}, None, name, 0.0, 0, frames, samples, size)
+
+
 def test_a_committed_shard_is_read_back_and_a_fault_is_an_outcome(tmp_path: Path) -> None:
     (shard,) = group([(source("a"), 1), (source("b"), 1)], 10)
     workspace = WorkFolder(tmp_path / "work", CLIP)
     folder = workspace.scratch / shard.name
     folder.mkdir()
-    frames = np.arange(8 * 16 * 16 * 3, dtype=np.uint8)
-    frames.tofile(folder / FRAMES)
-    (folder / AUDIO).touch()
+    cuts = [candidate("x", 8, 4_000, (16, 16)), candidate("y", 3, 1_500, (16, 32))]
+    frames = [np.full((8, 16, 16, 3), 1, np.uint8), np.full((3, 16, 32, 3), 2, np.uint8)]
+    audio = [np.full((4_000, 1), 1, np.int16), np.full((1_500, 1), 2, np.int16)]
+    latents = [(np.ones((8, 2), np.float16), np.ones(5, np.float16)), (np.zeros((3, 2), np.float16),) * 2]
+    for file, clips in ((FRAMES, frames), (AUDIO, audio)):
+        (folder / file).write_bytes(b"".join(clip.tobytes() for clip in clips))
+    workspace.write_latents(shard, latents)
     assert not workspace.is_committed(shard)
-    good = Outcome(places=1, clips=[Candidate(0.0, {"fps": 16.0}, clip_id="x", skew=0.0, padded=0)])
+    good = Outcome(places=1, clips=[cuts[0], Candidate(1.0, {"fps": 16.0}, "blur"), cuts[1]])
     workspace.commit(shard, [good, Fault("timeout", "took longer than 1 s")])
     assert WorkFolder(tmp_path / "work", CLIP).is_committed(shard)
     assert workspace.outcomes(shard) == [good, Outcome(reason="timeout", detail="took longer than 1 s")]
-    assert np.array_equal(workspace.frames(shard)[0].ravel(), frames)
-    assert workspace.audio(shard).shape == (0, 4_000, 1)
+    assert cut_clips(workspace.outcomes(shard)) == cuts
+    found = workspace.latents(shard, 2)
+    for read, written in (
+        (workspace.frames(shard, cuts), frames),
+        (workspace.audio(shard, cuts), audio),
+        (found["video_latents"], [video for video, _ in latents]),
+        (found["audio_latents"], [sound for _, sound in latents]),
+    ):
+        assert all(np.array_equal(a, b) for a, b in zip(read, written, strict=True))
+
+
+def test_a_shard_of_which_no_clip_passed_holds_none(tmp_path: Path) -> None:
+    (shard,) = group([(source("a"), 1)], 10)
+    workspace = WorkFolder(tmp_path / "work", CLIP)
+    (workspace.scratch / shard.name).mkdir()
+    workspace.write_latents(shard, [])
+    workspace.commit(shard, [Outcome("empty")])
+    assert workspace.frames(shard, []) == workspace.audio(shard, []) == []
+    assert workspace.latents(shard, 0) == {"video_latents": [], "audio_latents": []}
 
 
 def test_what_a_killed_run_left_is_swept_and_what_it_committed_stays(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from avctl.media.synthetic import render
 from avctl.metrics.reality import Codecs, Reality
 from avctl.metrics.score import Record
 from avctl.schema import MDCT, Clip, Eval, Haar, Synthetic
-from avctl.store.index import write_index
+from avctl.store.index import place_columns, write_index
 from avctl.store.layout import layout
 from avctl.store.reader import ClipStore
 from avctl.store.writer import Writer
@@ -29,16 +29,17 @@ SCENES = [render(i, Synthetic(count=4, seed=11, size=CLIP.size)) for i in range(
 def store(tmp_path_factory: pytest.TempPathFactory) -> ClipStore:
     """Four clips, the last of them for training."""
     artifact, plan = tmp_path_factory.mktemp("store"), layout(CLIP)
-    writer = Writer(artifact / "clips.zarr", plan, len(SCENES))
+    writer = Writer(artifact / "clips.zarr")
     rows = []
     for i, scene in enumerate(SCENES):
-        writer.append(plan.video.name, scene.frames[None])
-        writer.append(plan.audio.name, np.rint(scene.audio * 32_767).astype(np.int16)[None])
+        audio = np.rint(scene.audio * 32_767).astype(np.int16)
+        places = {
+            "video": writer.append(plan.video[CLIP.size], scene.frames),
+            "audio": writer.append(plan.audio, audio),
+        }
         row: dict[str, Any] = {"clip_id": f"{i}", "source_sha256": f"{i}", "start_s": 0.0, "skew": 0.0, "key": "k"}
         row |= {"split": "train" if i == 3 else "test", "caption": scene.caption, "truth": json.dumps(scene.truth)}
-        row |= {"video": plan.video.name, "video_offset": i * plan.video.slot, "frames": plan.video.length}
-        row |= {"audio": plan.audio.name, "audio_offset": i * plan.audio.slot, "samples": plan.audio.length}
-        rows.append(row)
+        rows.append(row | place_columns(places))
     writer.close()
     write_index(artifact / "index.sqlite", [], rows, {})
     return ClipStore(artifact)

@@ -14,6 +14,18 @@ def test_every_number_follows_from_one_clock():
     assert (clip.frames, clip.samples) == (40, 40_000)
 
 
+def test_buckets_are_every_size_with_every_length_and_the_main_one_is_first():
+    clip = Clip(seconds=2.0, size=(64, 96), other_seconds=(1.0,), other_sizes=((96, 64),))
+    assert [(bucket.seconds, bucket.size) for bucket in clip.buckets] == [
+        (2.0, (64, 96)),
+        (1.0, (64, 96)),
+        (2.0, (96, 64)),
+        (1.0, (96, 64)),
+    ]
+    assert clip.buckets[1] == Clip(seconds=1.0, size=(64, 96))
+    assert clip.buckets[1].frames == 24 and clip.buckets[1].buckets == (clip.buckets[1],)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -24,6 +36,12 @@ def test_every_number_follows_from_one_clock():
         ({"size": (8, 64)}, "`Clip.size`: (8, 64) must be even and at least 16"),
         ({"channels": 3}, "`Clip.channels` must be at most 2"),
         ({"seconds": 0.0}, "`Clip.seconds` must be greater than 0"),
+        ({"other_seconds": (0.51,)}, "`Clip.other_seconds`: 0.51 s at 24 fps is not a whole number of frames"),
+        ({"other_seconds": (1.0,)}, "`Clip.other_seconds`: lengths besides `seconds` are shorter than its 1.0 s"),
+        ({"other_seconds": (-0.5,)}, "`Clip.other_seconds`: lengths besides"),
+        ({"other_seconds": (0.5, 0.5)}, "`Clip.other_seconds`: each stands once"),
+        ({"other_sizes": ((64, 65),)}, "`Clip.other_sizes`: (64, 65) must be even"),
+        ({"other_sizes": ((64, 64),)}, "`Clip.other_sizes`: each stands once"),
     ],
 )
 def test_a_clip_that_no_clock_can_keep_is_refused(refusal: Refusal, changes: dict, message: str):

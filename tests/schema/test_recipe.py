@@ -23,6 +23,7 @@ from avctl.schema import (
 )
 
 Refusal = Callable[[Callable[[], object]], str]
+CLIP = Clip(seconds=1.0, size=(32, 32), fps=8, sample_rate=8_000)
 
 
 @pytest.fixture
@@ -62,6 +63,9 @@ def test_a_codec_of_another_recipe_is_one(refusal: Refusal, recipe: Recipe):
     [
         ({"clip": Clip(seconds=1.0, size=(36, 36), fps=8, sample_rate=8_000)}, "(36, 36) do not divide into cells"),
         ({"clip": Clip(seconds=1.0, size=(32, 32), fps=25, sample_rate=48_000)}, "into cells of 2 x 8 x 8"),
+        ({"clip": replace(CLIP, other_sizes=((36, 32),))}, "8 frames of (36, 32) do not divide into cells"),
+        ({"clip": replace(CLIP, other_seconds=(0.375,))}, "3 frames of (32, 32) do not divide into cells"),
+        ({"clip": replace(CLIP, other_sizes=((40, 32),))}, "does not divide latents of 4 x 5 x 4"),
         ({"model": JointDiT(width=16, num_dual=1, num_single=0, heads=2, video_patch=(3, 1, 1))}, "`Recipe.model`"),
         ({"model": JointDiT(width=16, num_dual=1, num_single=0, heads=2, audio_patch=4)}, "26 latent frames of sound"),
     ],

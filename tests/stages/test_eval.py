@@ -19,7 +19,7 @@ from avctl.media.mux import write_mp4
 from avctl.media.synthetic import Scene, render
 from avctl.schema import MDCT, Clip, Eval, Haar, Preprocess, Recipe, Synthetic
 from avctl.stages import eval as stage
-from avctl.store.index import write_index
+from avctl.store.index import place_columns, write_index
 from avctl.store.layout import layout
 from avctl.store.writer import Writer
 
@@ -53,11 +53,14 @@ def scenes(count: int) -> list[Scene]:
 def write_store(artifact: Path, real: list[Scene]) -> None:
     plan = layout(CLIP)
     artifact.mkdir(parents=True)
-    writer = Writer(artifact / "clips.zarr", plan, len(real))
+    writer = Writer(artifact / "clips.zarr")
     rows = []
     for i, scene in enumerate(real):
-        writer.append(plan.video.name, scene.frames[None])
-        writer.append(plan.audio.name, np.rint(scene.audio * 32_767).astype(np.int16)[None])
+        audio = np.rint(scene.audio * 32_767).astype(np.int16)
+        places = {
+            "video": writer.append(plan.video[CLIP.size], scene.frames),
+            "audio": writer.append(plan.audio, audio),
+        }
         row: dict[str, Any] = {
             "clip_id": f"{i:03d}",
             "source_sha256": f"{i}",
@@ -66,9 +69,7 @@ def write_store(artifact: Path, real: list[Scene]) -> None:
             "skew": 0.0,
         }
         row |= {"caption": scene.caption, "truth": json.dumps(scene.truth), "key": "k", "padded": 0}
-        row |= {"video": plan.video.name, "video_offset": i * plan.video.slot, "frames": plan.video.length}
-        row |= {"audio": plan.audio.name, "audio_offset": i * plan.audio.slot, "samples": plan.audio.length}
-        rows.append(row)
+        rows.append(row | place_columns(places))
     writer.close()
     write_index(artifact / "index.sqlite", [], rows, {})
     (artifact / "funnel.html").write_text("<h1>funnel</h1>")

@@ -1,4 +1,4 @@
-"""The writer fills whole files and refuses what does not fit."""
+"""Files are what Zarr itself would write, and clips of any length follow each other on chunk boundaries."""
 
 from __future__ import annotations
 
@@ -6,43 +6,72 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
-from avctl.schema import Clip
-from avctl.store import layout as layout_module
-from avctl.store.layout import layout
-from avctl.store.reader import ClipStore, Place
+from avctl.store.layout import Series
 from avctl.store.writer import Writer
 
-CLIP = Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=8_000, channels=1)
+SERIES = Series("a/v", (3, 2), "float16", 4)
+LENGTHS = (10, 1, 4, 8, 3, 5, 12)
 
 
-def test_clips_lie_the_same_however_they_were_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout_module, "SHARD_CHUNKS", 4)  # four clips a file
-    plan = layout(CLIP)
-    frames = np.random.default_rng(0).integers(0, 255, (10, 8, 16, 16, 3), np.uint8)
-    audio = np.zeros((10, 4_000, 1), np.int16)
-    writer = Writer(tmp_path / "clips.zarr", plan, 10)
-    for part in np.split(frames, (1, 6, 7)):
-        writer.append(plan.video.name, part)
-    writer.append(plan.audio.name, audio)
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avctl.store.layout.SHARD_CHUNKS", 5)
+
+
+def clips(lengths: tuple[int, ...] = LENGTHS) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.normal(size=(length, *SERIES.item)).astype(np.float16) for length in lengths]
+
+
+def write(path: Path, values: list[np.ndarray]) -> list[int]:
+    """The offsets of the clips."""
+    writer = Writer(path)
+    offsets = [writer.append(SERIES, clip).offset for clip in values]
     writer.close()
-    files = [path for path in (tmp_path / "clips.zarr/video").rglob("*") if path.is_file() and path.name == "0"]
-    assert len(files) == 3
-    store = ClipStore(tmp_path)
-    read = [store._read(Place(plan.video.name, i * plan.video.slot, 8)) for i in range(10)]
-    assert np.array_equal(read, frames)
+    return offsets
 
 
-def test_a_store_that_is_not_full_is_refused(tmp_path: Path) -> None:
-    plan = layout(CLIP)
-    writer = Writer(tmp_path / "clips.zarr", plan, 2)
-    writer.append(plan.video.name, np.zeros((1, 8, 16, 16, 3), np.uint8))
-    with pytest.raises(ValueError, match="holds 1 clips, 2 were announced"):
-        writer.close()
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_frames_of_another_size_are_refused(tmp_path: Path) -> None:
-    plan = layout(CLIP)
-    writer = Writer(tmp_path / "clips.zarr", plan, 2)
-    with pytest.raises(ValueError, match="not \\(8, 16, 24, 3\\)"):
-        writer.append(plan.video.name, np.zeros((1, 8, 16, 24, 3), np.uint8))
+@pytest.mark.parametrize("count", [1, 4, 5, 7])
+def test_files_are_those_that_zarr_writes(tmp_path: Path, count: int) -> None:
+    """However many of them are filled to the last place."""
+    values = clips()[:count]
+    offsets = write(tmp_path / "ours", values)
+    num_chunks = sum(map(SERIES.chunks, map(len, values)))
+    array = SERIES.describe(zarr.open_group(tmp_path / "theirs", mode="w-"), num_chunks)
+    whole = np.zeros((num_chunks * SERIES.chunk, *SERIES.item), np.float16)
+    for clip, offset in zip(values, offsets, strict=True):
+        whole[offset : offset + len(clip)] = clip
+    array[:] = whole
+    ours, theirs = contents(tmp_path / "ours" / SERIES.name), contents(tmp_path / "theirs" / SERIES.name)
+    assert ours.keys() == theirs.keys()
+    assert ours["zarr.json"] == theirs["zarr.json"]
+    assert ours == theirs
+    read = zarr.open_group(tmp_path / "ours", mode="r")[SERIES.name]
+    assert isinstance(read, zarr.Array)
+    assert np.array_equal(np.asarray(read[:]), whole)
+
+
+def test_clips_begin_on_chunk_boundaries(tmp_path: Path) -> None:
+    assert write(tmp_path / "s", clips()) == [0, 12, 16, 20, 28, 32, 40]
+
+
+def test_a_store_that_is_not_closed_has_no_arrays(tmp_path: Path) -> None:
+    writer = Writer(tmp_path / "s")
+    writer.append(SERIES, clips()[0])
+    assert [path.parent.name for path in tmp_path.rglob("zarr.json")] == ["s"]
+    writer.close()
+    assert (tmp_path / "s" / SERIES.name / "zarr.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "clip", [np.zeros((4, 3, 3), np.float16), np.zeros((4, 3, 2), np.float32), np.zeros((0, 3, 2), np.float16)]
+)
+def test_what_an_array_does_not_hold_is_refused(tmp_path: Path, clip: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"`a/v` holds \(3, 2\) float16, not"):
+        Writer(tmp_path / "s").append(SERIES, clip)
