@@ -43,7 +43,7 @@ def score(media: Media, pictures: Pictures, sound: Sound, start_s: float, second
     power = power_db(samples, sound.rate)
     quiet, loud = np.percentile(power, [10, 90])
     return Scores(
-        height=float(upright_height(media)),
+        height=upright_size(media)[0],
         fps=round(media.scanned.fps, 6),
         sharpness=float(np.median(pictures.sharpness[first:last])),
         cuts_per_s=_cuts_per_s(pictures, start_s + seconds / 2),
@@ -68,10 +68,11 @@ def judge(scores: Scores, filters: Filters) -> str | None:
     return next((reason for reason, drops in tests.items() if drops), None)
 
 
-def upright_height(media: Media) -> int:
-    """Lines of the picture as it is shown."""
-    sideways = media.scanned.rotation % 180 != 0
-    return media.probe.width if sideways else media.probe.height
+def upright_size(media: Media) -> tuple[float, float]:
+    """Height and width of the picture as it is shown, in lines and columns of square pixels as high as its own."""
+    probe = media.probe
+    height, width = probe.height, probe.width * probe.pixel_aspect
+    return (width, height) if media.scanned.rotation % 180 else (height, width)
 
 
 def _inside(sound: Sound, start_s: float, seconds: float) -> np.ndarray:

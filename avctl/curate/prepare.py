@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avctl.curate.filters import judge, score, upright_height
+from avctl.curate.filters import judge, score, upright_size
 from avctl.curate.integrity import audit, audit_damage, sound_end
 from avctl.curate.places import Place, spread, starts
 from avctl.curate.proposals import glance, propose
@@ -105,7 +105,7 @@ def _clips(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) -
     found: list[tuple[Candidate, Cut | None]] = []
     for pictures in _seen(media, outcome, preprocess, clip):
         for place in _places(media, pictures, outcome, preprocess.shots, clip):
-            found.append(_clip(media, pictures, place.start_s, preprocess, clip))
+            found.append(_clip(media, pictures, place, preprocess, clip))
             outcome.clips.append(found[-1][0])
     audit_damage(media, preprocess.integrity)
     found.sort(key=lambda pair: pair[0].start_s)
@@ -114,15 +114,16 @@ def _clips(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) -
 
 
 def _clip(
-    media: Media, pictures: Pictures, start_s: float, preprocess: Preprocess, clip: Clip
+    media: Media, pictures: Pictures, place: Place, preprocess: Preprocess, clip: Clip
 ) -> tuple[Candidate, Cut | None]:
-    """The clip that begins at `start_s`, scored; cut if no filter drops it."""
-    sound = stretch(media, start_s, clip)
-    scores = score(media, pictures, sound, start_s, clip.seconds)
-    candidate = Candidate(start_s, scores.plain(), judge(scores, preprocess.filters))
+    """The clip of one place, scored; cut if no filter drops it."""
+    bucket = clip.bucket(upright_size(media), place.seconds)
+    sound = stretch(media, place.start_s, bucket)
+    scores = score(media, pictures, sound, place.start_s, place.seconds)
+    candidate = Candidate(place.start_s, scores.plain(), judge(scores, preprocess.filters))
     if candidate.reason:
         return candidate, None
-    made = cut(media, start_s, clip, sound)
+    made = cut(media, place.start_s, bucket, sound)
     candidate.name_cut(made)
     return candidate, made
 
@@ -164,7 +165,7 @@ def _places(media: Media, pictures: Pictures, outcome: Outcome, shots: Shots, cl
         return []
     scan = media.scanned
     end_s = float(pictures.times[-1]) + scan.interval_s
-    found = starts(pictures, (scan.audio_start_s, sound_end(media)), end_s, (clip.seconds,), shots)
+    found = starts(pictures, (scan.audio_start_s, sound_end(media)), end_s, clip.lengths_s, shots)
     outcome.places += len(found)
     outcome.facts["shots"] = outcome.facts.get("shots", 0) + len(pictures.shots)
     outcome.facts["seen_s"] = round(outcome.facts.get("seen_s", 0.0) + end_s - float(pictures.times[0]), 6)
@@ -175,7 +176,7 @@ def _facts(media: Media) -> dict[str, Any]:
     scan = media.scanned
     return {
         **asdict(media.probe),
-        "upright_height": upright_height(media),
+        "upright_height": upright_size(media)[0],
         "frames": len(scan.times),
         "fps": round(scan.fps, 6),
         "is_variable": int(scan.is_variable),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from itertools import product
+from math import log, prod
 
 from pydantic import Field, model_validator
 
 from avctl.recipe.spec import Spec, added
 
 AAC_RATES = (7_350, 8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)  # Hz
+
+_SAME_SHAPE = 0.02  # aspect ratios that differ by less than 2 % are of one shape: sides are rounded
 
 
 def require_aac_rate(sample_rate: int) -> None:
@@ -34,6 +37,11 @@ class Clip(Spec):
     other_sizes: tuple[tuple[int, int], ...] = added(())  # a source goes to the size nearest its own aspect ratio
 
     @property
+    def lengths_s(self) -> tuple[float, ...]:
+        """Every length, the longest first."""
+        return tuple(sorted((self.seconds, *self.other_seconds), reverse=True))
+
+    @property
     def buckets(self) -> tuple[Clip, ...]:
         """Every size with every length, each as a clip without others; the main one is the first."""
         if not self.other_seconds and not self.other_sizes:
@@ -41,6 +49,16 @@ class Clip(Spec):
         plain = {"other_seconds": (), "other_sizes": ()}
         pairs = product((self.size, *self.other_sizes), (self.seconds, *self.other_seconds))
         return tuple(self.model_copy(update={"size": size, "seconds": seconds, **plain}) for size, seconds in pairs)
+
+    def bucket(self, picture: tuple[float, float], seconds: float) -> Clip:
+        """The clip of this length that a picture of (height, width) becomes: of the sizes nearest to its shape, the
+        largest that does not enlarge it, or else the smallest."""
+        height, width = picture
+        bent = {bucket: abs(log(bucket.size[1] / bucket.size[0] * height / width)) for bucket in self.buckets}
+        alike = [bucket for bucket in bent if bent[bucket] < min(bent.values()) + _SAME_SHAPE]
+        alike = sorted((each for each in alike if each.seconds == seconds), key=lambda each: prod(each.size))
+        fitting = [each for each in alike if each.size[0] <= height and each.size[1] <= width]
+        return [*alike[:1], *fitting][-1]
 
     @property
     def frames(self) -> int:

@@ -16,6 +16,7 @@ from avctl.curate.prepare import Outcome, Source, clip_id, prepare
 from avctl.media.cut import cut
 from avctl.media.decode import Media
 from avctl.media.mux import write_mp4
+from avctl.recipe import replace
 from avctl.recipe.content import sha256
 from avctl.schema import Clip, Filters, Preprocess, Shots
 
@@ -62,6 +63,14 @@ def test_a_file_that_changed_since_it_was_crawled_is_refused(source: Source) -> 
     source.path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     outcome, cuts = prepare(source, Preprocess(), CLIP)
     assert (outcome.reason, outcome.clips, cuts) == ("changed", [], [])
+
+
+def test_a_shot_gives_the_longest_clips_that_fit_in_the_size_nearest_to_its_shape(source: Source) -> None:
+    clip = replace(CLIP, seconds=2.0, other_seconds=(0.5,), other_sizes=((24, 32), (48, 32)))
+    outcome, cuts = prepare(source, Preprocess(), clip)
+    assert [cut.frames.shape for cut in cuts] == [(40, 24, 32, 3), (10, 24, 32, 3), (10, 24, 32, 3)]
+    assert [len(cut.audio) for cut in cuts] == [32_000, 8_000, 8_000]
+    assert [candidate.size for candidate in outcome.clips] == [(24, 32)] * 3
 
 
 def test_preparing_twice_gives_the_same_clips(source: Source) -> None:

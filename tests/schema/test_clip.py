@@ -46,3 +46,24 @@ def test_buckets_are_every_size_with_every_length_and_the_main_one_is_first():
 )
 def test_a_clip_that_no_clock_can_keep_is_refused(refusal: Refusal, changes: dict, message: str):
     assert refusal(lambda: Clip(**{"seconds": 1.0, "size": (64, 64), **changes})).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("picture", "size"),
+    [
+        ((720, 1280), (64, 112)),  # the same shape, and not enlarged
+        ((50, 88), (32, 56)),  # it would be enlarged to the larger one
+        ((20, 35), (32, 56)),  # smaller than all: the smallest
+        ((1280, 720), (112, 64)),
+        ((480, 480), (64, 64)),
+        ((480, 600), (64, 64)),  # 5:4 is nearer to a square than to 7:4
+    ],
+)
+def test_a_source_goes_to_the_size_nearest_to_its_shape(picture: tuple[int, int], size: tuple[int, int]):
+    clip = Clip(seconds=2.0, size=(64, 64), other_sizes=((64, 112), (112, 64), (32, 56)), other_seconds=(1.0,))
+    assert clip.bucket(picture, 1.0) == Clip(seconds=1.0, size=size)
+    assert clip.bucket(picture, 2.0) == Clip(seconds=2.0, size=size)
+
+
+def test_lengths_come_longest_first():
+    assert Clip(seconds=3.0, size=(32, 32), other_seconds=(1.0, 2.0)).lengths_s == (3.0, 2.0, 1.0)
