@@ -107,7 +107,6 @@ def _clips(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) -
         for place in _places(media, pictures, outcome, preprocess.shots, clip):
             found.append(_clip(media, pictures, place, preprocess, clip))
             outcome.clips.append(found[-1][0])
-    audit_damage(media, preprocess.integrity)
     found.sort(key=lambda pair: pair[0].start_s)
     outcome.clips = [candidate for candidate, _ in found]
     return [made for _, made in found if made]
@@ -141,7 +140,9 @@ def _seen(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) ->
             _audit(media, outcome, preprocess.integrity)
             for begin_s, end_s in propose(keyframes, _span(media), length_s + media.scanned.interval_s, most):
                 if len(outcome.clips) < most:
-                    yield watch(media.span(begin_s, end_s), shots)
+                    pictures = watch(media.span(begin_s, end_s), shots)
+                    audit_damage(media, preprocess.integrity)
+                    yield pictures
             return
     pictures = watch(media.scan(), shots)
     _audit(media, outcome, preprocess.integrity)

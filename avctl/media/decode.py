@@ -7,7 +7,7 @@ is held as long as it is not too much, so that it is not decoded again.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import chain, dropwhile, takewhile
 from math import inf
@@ -24,14 +24,15 @@ from av.video.stream import VideoStream
 from avctl.media.audio import Sound, join, sound_of
 from avctl.media.deinterlace import Deinterlacer
 from avctl.media.fit import Fit
+from avctl.media.pick import TICK, pick
 from avctl.media.probe import MediaError, one_thread, open_media, probe, tracks
 from avctl.media.scan import Scan, begin
+from avctl.media.sparse import frames_at
 
 T = TypeVar("T")
 
 HOLD_BYTES = 512 * 2**20  # of decoded pictures, and of sound, kept in memory instead of decoding them again
 PREROLL_S = 0.25  # sound decoded before a cut: codecs need up to 80 ms (Opus) to settle after a seek
-_TICK = 1e-6  # seconds; time stamps closer than this are equal
 
 
 class Media:
@@ -78,26 +79,20 @@ class Media:
     def span(self, begin_s: float, end_s: float) -> Iterator[av.VideoFrame]:
         """Every frame that begins in [begin_s, end_s), deinterlaced. Cheapest where a keyframe begins at `begin_s`."""
         self._hold_pictures(begin_s, end_s)
-        frames = dropwhile(lambda frame: begin(frame) < begin_s - _TICK, self._pictures_sought(begin_s, True))
-        for frame in takewhile(lambda frame: begin(frame) < end_s - _TICK, frames):
+        frames = dropwhile(lambda frame: begin(frame) < begin_s - TICK, self._pictures_from(begin_s, True))
+        for frame in takewhile(lambda frame: begin(frame) < end_s - TICK, frames):
             self._hold(frame)
             yield frame
 
     def read(self, times_s: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Frames (T, H, W, 3) uint8 shown at `times_s`, and when each is presented (T,) float64.
-
-        The frame for a time is the last one that begins less than half a frame interval after it: at a constant rate
-        the nearest one (the earlier of two), at a variable rate never one from beyond a long still picture.
-        """
+        """Frames (T, H, W, 3) uint8 shown at `times_s` (see `pick`), and when each is presented (T,) float64."""
+        times = np.array(self.scanned.times)
+        chosen, places = np.unique(pick(times, times_s, self.scanned.interval_s), return_inverse=True)
         fit = Fit(size, self.probe.pixel_aspect, self.scanned.rotation)
-        half = self.scanned.interval_s / 2
-        pictures = self._pictures_between(times_s[0] + half, times_s[-1] + half)
-        frames = np.empty((len(times_s), *size, 3), np.uint8)
-        shown = np.empty(len(times_s))
-        for k, (frame, repeats) in enumerate(_pick(pictures, times_s, half)):
-            frames[k] = frames[k - 1] if repeats else fit(frame)
-            shown[k] = begin(frame)
-        return frames, shown
+        frames = np.empty((len(chosen), *size, 3), np.uint8)
+        for k, frame in self._pictures_at(chosen.tolist()):
+            frames[k] = fit(frame)
+        return frames if len(chosen) == len(places) else frames[places], times[chosen[places]]
 
     def sound(self, start_s: float, end_s: float) -> Sound:
         """The sound that covers these times, or as much of it as there is. MediaError: `no_sound_here`."""
@@ -116,18 +111,36 @@ class Media:
     def _hold(self, frame: av.VideoFrame) -> None:
         self._pictures.add(frame, sum(plane.buffer_size for plane in frame.planes))
 
-    def _pictures_between(self, first_s: float, last_s: float) -> Iterable[av.VideoFrame]:
-        """Frames in order, the first of them not later than `first_s`; all that begin up to `last_s`, at least."""
-        if self._pictures.is_whole and self._held_s[0] <= first_s and last_s < self._held_s[1]:
-            held = self._pictures.items
-            return held[max(0, bisect_right(held, first_s + _TICK, key=begin) - 1) :]
-        return self._pictures_sought(first_s)
+    def _pictures_at(self, chosen: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """The frames with these indices (ascending) in `scanned.times`, each with its place in `chosen`."""
+        assert self._video.time_base is not None
+        base = self._video.time_base
+        stamps = [round(self.scanned.times[index] / base) for index in chosen]
+        places = {stamp: k for k, stamp in enumerate(stamps)}
+        for frame in self._pictures_with(stamps):
+            k = places.pop(round(begin(frame) / base), None)
+            if k is not None:
+                yield k, frame
+            if not places:
+                return
+        raise MediaError("truncated", f"no frame at {float(min(places) * base):.3f} s")
 
-    def _pictures_sought(self, time_s: float, count_damage: bool = False) -> Iterable[av.VideoFrame]:
-        """Frames in order, the first of them not later than `time_s`, from the nearest place to begin decoding."""
+    def _pictures_with(self, stamps: list[int]) -> Iterable[av.VideoFrame]:
+        """The frames that begin at these stamps (ascending), and maybe others."""
+        assert self._video.time_base is not None
+        first_s, last_s = (float(stamp * self._video.time_base) for stamp in (stamps[0], stamps[-1]))
+        if self._pictures.is_whole and self._held_s[0] <= first_s + TICK and last_s < self._held_s[1] - TICK:
+            held = self._pictures.items
+            return held[bisect_left(held, first_s - TICK, key=begin) :]
+        if self.scanned.interlaced or self.scanned.damaged:  # what a frame looks like depends on its neighbours
+            return self._pictures_from(first_s)
+        return frames_at(self._container, self._video, stamps)
+
+    def _pictures_from(self, time_s: float, count_damage: bool = False) -> Iterable[av.VideoFrame]:
+        """Frames in order, the first of them not later than `time_s`."""
         frames = self._seek(self._video, time_s, count_damage)
         first = next(frames, None)
-        if first is None or begin(first) > max(time_s, self.scanned.video_start_s) + _TICK:
+        if first is None or begin(first) > max(time_s, self.scanned.video_start_s) + TICK:
             return self._seek(self._video, None, count_damage)  # it sought too far: from the start, slowly but surely
         return chain([first], frames)
 
@@ -189,16 +202,3 @@ class Held(Generic[T]):
             self.items.append(item)
         else:
             self.items.clear()
-
-
-def _pick(frames: Iterable[av.VideoFrame], times: np.ndarray, half: float) -> Iterator[tuple[av.VideoFrame, bool]]:
-    """For every time the last frame that begins before `time + half`, and whether it is the one before again."""
-    k, current, picked = 0, None, None
-    for upcoming in chain(frames, [None]):
-        while current is not None and k < len(times) and (not upcoming or begin(upcoming) >= times[k] + half - _TICK):
-            yield current, current is picked
-            picked, k = current, k + 1
-        if k == len(times):
-            return
-        current = upcoming
-    raise MediaError("truncated", f"no frame at {times[k]:.3f} s")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import av
 import cv2
 import numpy as np
@@ -12,15 +14,50 @@ _PLANAR_8_BIT = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj4
 _HD_LINES = 720  # from here on, a file that does not say is BT.709; below it is BT.601
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """How coded frames of one source become upright ones of `size`: scaled, cut in the middle, and turned."""
+
+    size: tuple[int, int]  # (H, W), upright
+    pixel_aspect: float
+    turns: int  # quarter turns counterclockwise
+
+    def scaled(self, height: int, width: int) -> tuple[int, int]:
+        """Coded size after scaling: turned upright, it covers the target and touches it on one side."""
+        target = self._target
+        scale = max(target[0] / height, target[1] / (width * self.pixel_aspect))
+        return (
+            max(target[0], round(height * scale)),
+            max(target[1], round(width * self.pixel_aspect * scale)),
+        )
+
+    def kept(self, height: int, width: int) -> tuple[slice, slice]:
+        """Lines and columns of a scaled, coded frame that stay: the middle, and of two middles the upper left one as it
+        is seen upright."""
+        target = self._target
+        spare = height - target[0], width - target[1]
+        is_far = self.turns in (2, 3), self.turns in (1, 2)  # top and left are seen below and on the right
+        begin = [(room + far) // 2 for room, far in zip(spare, is_far, strict=True)]
+        return slice(begin[0], begin[0] + target[0]), slice(begin[1], begin[1] + target[1])
+
+    def upright(self, frames: np.ndarray) -> np.ndarray:
+        """Frames (..., h, w, 3) as coded -> (..., H, W, 3)."""
+        return np.rot90(frames, self.turns, axes=(-3, -2))
+
+    @property
+    def _target(self) -> tuple[int, int]:
+        return self.size if self.turns % 2 == 0 else self.size[::-1]
+
+
 class Fit:
     """Turns frames of one source into (H, W, 3) uint8. Keep one a source: the scaler behind it is built once."""
 
     def __init__(self, size: tuple[int, int], pixel_aspect: float, rotation: int):
-        self.size, self.pixel_aspect, self.turns = size, pixel_aspect, rotation // 90 % 4  # counterclockwise
+        self.geometry = Geometry(size, pixel_aspect, rotation // 90 % 4)
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
-        height, width = self._scaled(frame.height, frame.width)
+        height, width = self.geometry.scaled(frame.height, frame.width)
         enlarges = height > frame.height or width > frame.width
         pixels = self._reformatter.reformat(
             frame,
@@ -32,16 +69,7 @@ class Fit:
             interpolation=Interpolation.BICUBIC if enlarges else Interpolation.AREA,
             threads=1,
         ).to_ndarray()
-        return _centre(np.rot90(pixels, self.turns), self.size)
-
-    def _scaled(self, height: int, width: int) -> tuple[int, int]:
-        """Coded size after scaling: turned upright, it covers the target and touches it on one side."""
-        target = self.size if self.turns % 2 == 0 else self.size[::-1]
-        scale = max(target[0] / height, target[1] / (width * self.pixel_aspect))
-        return (
-            max(target[0], round(height * scale)),
-            max(target[1], round(width * self.pixel_aspect * scale)),
-        )
+        return self.geometry.upright(pixels[self.geometry.kept(height, width)])
 
 
 def colorspace(frame: av.VideoFrame) -> Colorspace | None:
@@ -74,8 +102,3 @@ class Luma:
             return luma
         size = max(1, round(frame.width * self.lines / frame.height)), self.lines
         return cv2.resize(luma, size, interpolation=cv2.INTER_AREA)  # a fifth of swscale's time
-
-
-def _centre(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    top, left = (pixels.shape[0] - size[0]) // 2, (pixels.shape[1] - size[1]) // 2
-    return pixels[top : top + size[0], left : left + size[1]]

@@ -14,17 +14,16 @@ from av.container import InputContainer
 from avctl.errors import InputError
 from avctl.media.audio import conform, join, sound_of
 from avctl.media.fit import Fit
+from avctl.media.pick import TICK
 from avctl.media.probe import MediaError, open_media
 from avctl.media.scan import begin
 from avctl.schema import Clip
-
-_TICK = 1e-6  # seconds; time stamps closer than this are equal
 
 
 def load_frames(path: Path, clip: Clip, count: int) -> np.ndarray:
     """The first `count` frames (T, H, W, 3) uint8 at the clip's size and rate. InputError where there are fewer.
 
-    The frame for a time is the last one that begins less than half a frame interval after it, as in `media.decode`;
+    The frame for a time is the last one that begins less than half a frame interval after it, as in `media.pick`;
     the last frame of the file stays for one interval.
     """
     frames: list[np.ndarray] = []
@@ -38,7 +37,7 @@ def load_frames(path: Path, clip: Clip, count: int) -> np.ndarray:
         first_s, fit = begin(current), Fit(clip.size, float(stream.sample_aspect_ratio or 1), current.rotation)
         for upcoming in chain(decoded, [None]):
             end_s = begin(upcoming) - interval / 2 if upcoming else begin(current) + interval
-            while len(frames) < count and len(frames) / clip.fps < end_s - first_s - _TICK:
+            while len(frames) < count and len(frames) / clip.fps < end_s - first_s - TICK:
                 frames.append(fit(current))
             if len(frames) == count:
                 return np.stack(frames)

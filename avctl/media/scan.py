@@ -22,6 +22,7 @@ class Scan:
     damaged: int = 0  # packets so far that do not decode, or decode to a picture that the decoder calls corrupt
     interlaced: bool = False
     rotation: int = 0  # degrees counterclockwise that make the picture upright
+    sizes: set[tuple[int, int]] = field(default_factory=set)  # (height, width) of the frames: one, as a rule
 
     @property
     def interval_s(self) -> float:
@@ -51,6 +52,7 @@ class Scan:
         if not self.times:
             self.rotation = frame.rotation
         self.times.append(begin(frame))
+        self.sizes.add((frame.height, frame.width))
 
     def note_sound(self, piece: Sound) -> None:
         if not self.num_audio_frames:

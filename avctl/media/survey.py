@@ -60,6 +60,7 @@ def _keyframes(container: InputContainer, scanned: Scan) -> Iterator[av.VideoFra
             if is_first:
                 scanned.rotation, is_first = frame.rotation, False
             scanned.interlaced |= frame.interlaced_frame
+            scanned.sizes.add((frame.height, frame.width))
             if frame.pts is not None:
                 yield frame
 
