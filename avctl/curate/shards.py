@@ -22,9 +22,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from avctl.curate.cuts import detector
 from avctl.curate.pool import Fault
 from avctl.curate.prepare import Candidate, Outcome, Source, prepare
+from avctl.curate.shots import load
 from avctl.files import sync
 from avctl.job import InputError
 from avctl.schema import Clip, Preprocess
@@ -101,10 +101,9 @@ class PrepareShard:
     clip: Clip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive in a worker, which has yet to limit its memory: the libraries of the detector do not count."""
+        """Arrive in a worker, which has yet to limit its memory: libraries and weights do not count."""
         self.__dict__.update(state)
-        if self.preprocess.shots.detector:
-            detector(self.preprocess.shots.detector)
+        load(self.preprocess.shots)
 
     def __call__(self, shard: Shard, done: list[Outcome | Fault]) -> Iterator[Outcome]:
         """Go on behind `done`. What a lost worker wrote after its last outcome is cut off."""

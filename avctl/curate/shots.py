@@ -1,7 +1,7 @@
 """One pass over the frames of a source: where its shots begin and end, and how sharp every frame is.
 
 Each consumer sees every frame at its own size, by one scaling of its own: the cut detector in colour,
-sharpness in luma.
+sharpness in luma, refinement four times a second.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from avctl.curate.cuts import detector
+from avctl.curate.cuts import CutDetector, detector
+from avctl.curate.refine import Refiner
 from avctl.media.fit import Luma, colorspace
 from avctl.media.scan import begin
 from avctl.schema import Shots
@@ -38,23 +39,32 @@ class Pictures:
 
 
 def watch(frames: Iterable[av.VideoFrame], shots: Shots) -> Pictures:
-    """See each frame once. What `frames` raises is passed on; MachineError where the detector is not installed."""
-    cuts = detector(shots.detector) if shots.detector else None
-    colour, luma = Colour(), Luma(SHARPNESS_LINES)
+    """See each frame once. What `frames` raises is passed on; errors as `load` raises them."""
+    cuts, refiner = load(shots)
+    colour, sample, luma = Colour(), Colour(), Luma(SHARPNESS_LINES)
     times: list[float] = []
     sharpness: list[float] = []
-    for frame in frames:
+    for index, frame in enumerate(frames):
         times.append(begin(frame))
         sharpness.append(laplacian_variance(luma(frame)))
         if cuts:
             cuts.add(colour(frame, cuts.size(frame.height, frame.width)))
+        if refiner and refiner.wants(times[-1]):
+            refiner.add(index, sample(frame, refiner.size))
     changes = cuts.changes() if cuts else np.empty((0, 2), int)
+    if refiner:
+        changes = np.concatenate([changes, refiner.changes(between(changes, len(times)))])
     return Pictures(np.array(times), np.array(sharpness), between(changes, len(times)))
 
 
+def load(shots: Shots) -> tuple[CutDetector | None, Refiner | None]:
+    """Who looks for changes, for one span. MachineError where a package is missing, InputError for bad weights."""
+    return detector(shots.detector) if shots.detector else None, Refiner(shots.refine) if shots.refine else None
+
+
 def between(changes: np.ndarray, num_frames: int) -> np.ndarray:
-    """Changes (C, 2) to the shots (S, 2) between them; those without a frame are left out."""
-    edges = np.concatenate([[0], changes.ravel(), [num_frames]]).reshape(-1, 2)
+    """Changes (C, 2), none within another, to the shots (S, 2) between them; those without a frame are left out."""
+    edges = np.concatenate([[0], np.sort(changes, axis=0).ravel(), [num_frames]]).reshape(-1, 2)
     return edges[edges[:, 0] < edges[:, 1]]
 
 

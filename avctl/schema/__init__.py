@@ -6,7 +6,7 @@ from avctl.schema.crawl import Crawl, Directory, Manifest, Source, Synthetic, We
 from avctl.schema.eval import Eval
 from avctl.schema.export import Export
 from avctl.schema.model import FrameAutoencoder, JointDiT, SentenceEncoder, WordEncoder
-from avctl.schema.preprocess import Content, Filters, Integrity, Preprocess, Shots, Split, TransNet
+from avctl.schema.preprocess import Content, Filters, Integrity, Preprocess, Refine, Shots, Split, TransNet
 from avctl.schema.recipe import Recipe
 from avctl.schema.runtime import Runtime
 from avctl.schema.sample import Request, Sample
@@ -31,6 +31,7 @@ __all__ = [
     "Optim",
     "Preprocess",
     "Recipe",
+    "Refine",
     "Request",
     "Runtime",
     "Sample",

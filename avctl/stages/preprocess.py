@@ -17,11 +17,11 @@ from typing import Any
 from avctl.codecs.encode import Encoder
 from avctl.compute.device import prepare
 from avctl.curate.assemble import Tables, Tabulator, write_arrays, write_tables
-from avctl.curate.cuts import detector
 from avctl.curate.funnel import funnel, write_funnel
 from avctl.curate.pool import Budget, Fault, Pool
 from avctl.curate.prepare import Outcome
 from avctl.curate.shards import PrepareShard, Shard, WorkFolder, cut_clips, group, read_ledger, read_losses
+from avctl.curate.shots import load
 from avctl.job import InputError, Interrupted, Job, StageError
 from avctl.schema import Preprocess
 from avctl.store.layout import StoreLayout, layout
@@ -33,7 +33,7 @@ def run(job: Job) -> None:
     """Write `clips.zarr`, `index.sqlite`, `funnel.json` and `funnel.html` below `job.out`.
 
     InputError for a crawl without files, StageError where too many files are damaged or no clip is left,
-    MachineError where the shot detector is not installed.
+    MachineError where what looks for shots is not installed.
     """
     preprocess, clip, work = job.recipe.preprocess, job.recipe.clip, job.out / "work"
     assert preprocess is not None
@@ -43,8 +43,7 @@ def run(job: Job) -> None:
     sources = read_ledger(job.inputs["crawl"])
     if not sources:
         raise InputError("the crawl holds no files", hint="look at its dead letters: `avctl ls --failed`")
-    if preprocess.shots.detector:
-        detector(preprocess.shots.detector)  # what it lacks is said once, not of every file
+    load(preprocess.shots)  # what is missing is said once, not of every file
     shards = group(sources, preprocess.shard_clips)
     encoder = None
     if preprocess.video_codec:

@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from avctl.compute.threads import Threads
+from avctl.compute.threads import Threads, one_thread
 
 
 def test_results_come_in_the_order_of_the_items() -> None:
@@ -40,3 +40,15 @@ def test_a_cpu_has_as_many_as_torch_was_given_and_a_gpu_one() -> None:
     with Threads.on(torch.device("cpu")) as threads:
         assert threads.count == torch.get_num_threads()
     assert Threads.on(torch.device("cuda")).count == 1
+
+
+def test_one_thread_is_given_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ValueError, match="inside"), one_thread():
+            assert torch.get_num_threads() == 1
+            raise ValueError("inside")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -12,7 +12,7 @@ import pytest
 from avctl.curate.shots import between, laplacian_variance, watch
 from avctl.media.decode import Media
 from avctl.media.mux import write_mp4
-from avctl.schema import Content, Shots, TransNet
+from avctl.schema import Content, Refine, Shots, TransNet
 
 Scene = Callable[..., np.ndarray]
 FPS = 20
@@ -42,12 +42,22 @@ def test_without_a_detector_a_source_is_one_shot(film: Path) -> None:
     assert len(seen.sharpness) == 40
 
 
+def test_refinement_splits_what_no_detector_did(tmp_path: Path, scene: Scene) -> None:
+    frames = np.concatenate([scene(1, 40, (224, 224)), scene(2, 40, (224, 224), is_tiled=True)])
+    write_mp4(tmp_path / "a.mp4", frames, np.full((64_000, 1), 0.1, np.float32), FPS, 16_000)
+    with Media(tmp_path / "a.mp4") as media:
+        seen = watch(media.scan(), Shots(detector=None, refine=Refine()))
+    (_, behind), (first, _) = seen.shots
+    assert 30 <= behind <= 40 <= first <= 50
+
+
 def test_no_frame_is_no_shot() -> None:
     assert watch([], Shots()).shots.shape == (0, 2)
 
 
 def test_shots_lie_between_changes() -> None:
     assert between(np.array([[5, 5], [8, 11]]), 20).tolist() == [[0, 5], [5, 8], [11, 20]]
+    assert between(np.array([[8, 11], [5, 5]]), 20).tolist() == [[0, 5], [5, 8], [11, 20]]
     assert between(np.array([[0, 3], [9, 12]]), 12).tolist() == [[3, 9]]  # it fades in, and out
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from avctl.schema import MDCT, Filters, Haar, Preprocess, Split
+from avctl.schema import MDCT, Content, Filters, Haar, Preprocess, Shots, Split, TransNet
 
 Refusal = Callable[[Callable[[], object]], str]
 
@@ -25,3 +25,9 @@ def test_shares_of_a_split_that_has_none_are_refused(refusal: Refusal):
 
 def test_a_threshold_may_be_switched_off():
     assert Filters(max_silence=None).max_silence is None
+
+
+def test_a_detector_has_the_threshold_of_its_kind(refusal: Refusal):
+    assert Shots().detector == Content(threshold=27.0)
+    assert Shots(detector=None).detector is None
+    assert "threshold" in refusal(lambda: TransNet(threshold=27.0))

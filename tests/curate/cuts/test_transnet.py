@@ -71,12 +71,6 @@ def test_runs_of_likely_frames_are_changes():
     assert changes(likely, 0.95).shape == (0, 2)
 
 
-def test_threads_are_as_many_as_before(scene: Scene):
-    before = torch.get_num_threads()
-    seen(scene(1, 2, SIZE))
-    assert torch.get_num_threads() == before
-
-
 def test_other_weights_are_refused(tmp_path: Path):
     (tmp_path / "a.pth").write_bytes(b"no weights at all")
     torch.save({"fc1.weight": torch.zeros(2)}, tmp_path / "b.pth")
