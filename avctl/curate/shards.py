@@ -12,9 +12,10 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from io import FileIO
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from avctl.curate.pool import Fault
 from avctl.curate.prepare import Candidate, Outcome, Source, prepare
 from avctl.curate.shots import load
+from avctl.curate.worker import Fault, limited_files
 from avctl.files import sync
 from avctl.job import InputError
 from avctl.schema import Clip, Preprocess
@@ -40,10 +41,16 @@ class Shard(Sequence[Source]):
 
     number: int
     sources: tuple[Source, ...]
+    attempt: int = 0  # raised when its worker is lost with its machine, and may still be writing somewhere
 
     @property
     def name(self) -> str:
         return f"{self.number:05d}"
+
+    @property
+    def draft(self) -> str:
+        """Its folder below the scratch folder: every attempt has one of its own."""
+        return f"{self.name}.{self.attempt}"
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -105,20 +112,21 @@ class PrepareShard:
         self.__dict__.update(state)
         load(self.preprocess.shots)
 
-    def __call__(self, shard: Shard, done: list[Outcome | Fault]) -> Iterator[Outcome]:
+    def __call__(self, shard: Shard, done: list[Outcome | Fault]) -> Generator[Outcome, None, None]:
         """Go on behind `done`. What a lost worker wrote after its last outcome is cut off."""
         cv2.setNumThreads(1)
-        folder = self.scratch / shard.name
+        folder = self.scratch / shard.draft
         folder.mkdir(parents=True, exist_ok=True)
         cuts = cut_clips(outcome for outcome in done if isinstance(outcome, Outcome))
         frames_bytes = sum(prod(_frames_shape(clip)) for clip in cuts)
         audio_bytes = sum(2 * prod(_audio_shape(clip, self.clip)) for clip in cuts)
         with _append(folder / FRAMES, frames_bytes) as frames, _append(folder / AUDIO, audio_bytes) as audio:
             for source in shard[len(done) :]:
-                outcome, cuts = prepare(source, self.preprocess, self.clip)
-                for cut in cuts:
-                    frames.write(cut.frames.data)
-                    audio.write(cut.audio.data)
+                with limited_files(frames.tell() + self.preprocess.item_output_mb * 2**20):
+                    outcome, cuts = prepare(source, self.preprocess, self.clip)
+                    for cut in cuts:
+                        _write(frames, cut.frames)
+                        _write(audio, cut.audio)
                 yield outcome
 
 
@@ -138,7 +146,7 @@ class WorkFolder:
 
     def commit(self, shard: Shard, results: Sequence[Outcome | Fault]) -> None:
         """Make a finished shard of the scratch folder permanent, whole or not at all."""
-        folder = self.scratch / shard.name
+        folder = self.scratch / shard.draft
         rows = [asdict(result if isinstance(result, Outcome) else _faulty(result)) for result in results]
         (folder / OUTCOMES).write_text(json.dumps(rows))
         for file in folder.iterdir():
@@ -148,7 +156,7 @@ class WorkFolder:
     def write_latents(self, shard: Shard, latents: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
         """Put the latents of video and audio of each clip of a shard beside it, before it is committed."""
         for file, clips in zip(LATENTS.values(), zip(*latents, strict=True) if latents else ((), ()), strict=True):
-            with (self.scratch / shard.name / file).open("wb") as stream:
+            with (self.scratch / shard.draft / file).open("wb") as stream:
                 for clip in clips:
                     np.save(stream, clip)
 
@@ -179,7 +187,7 @@ class WorkFolder:
         self, shard: Shard, file: str, dtype: type, shapes: Sequence[tuple[int, ...]], scratch: bool = False
     ) -> list[np.ndarray]:
         """The clips of one file of a shard, which have these shapes; committed, or still in scratch."""
-        path = (self.scratch if scratch else self.folder) / shard.name / file
+        path = (self.scratch / shard.draft if scratch else self.folder / shard.name) / file
         if not shapes:
             return []
         ends = np.cumsum([prod(shape) for shape in shapes])
@@ -202,11 +210,18 @@ def _audio_shape(clip: Candidate, recipe: Clip) -> tuple[int, ...]:
     return (clip.samples, recipe.channels)
 
 
-def _append(path: Path, length: int):
+def _append(path: Path, length: int) -> FileIO:
     """The file cut to `length` bytes and open for more, unbuffered: what is written survives the worker."""
     path.touch()
     os.truncate(path, length)
-    return path.open("ab", buffering=0)
+    return FileIO(path, "a")
+
+
+def _write(file: FileIO, values: np.ndarray) -> None:
+    """All of it: one call writes only what there is space for, what the limit of files allows, or 2 GB."""
+    rest = values.data.cast("B")
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _faulty(fault: Fault) -> Outcome:

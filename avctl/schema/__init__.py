@@ -8,7 +8,7 @@ from avctl.schema.export import Export
 from avctl.schema.model import FrameAutoencoder, JointDiT, SentenceEncoder, WordEncoder
 from avctl.schema.preprocess import Content, Filters, Integrity, Preprocess, Refine, Shots, Split, TransNet
 from avctl.schema.recipe import Recipe
-from avctl.schema.runtime import Runtime
+from avctl.schema.runtime import Ray, Runtime
 from avctl.schema.sample import Request, Sample
 from avctl.schema.train import Flow, Optim, TaskMix, TrainAutoencoder, TrainGenerator
 
@@ -30,6 +30,7 @@ __all__ = [
     "Manifest",
     "Optim",
     "Preprocess",
+    "Ray",
     "Recipe",
     "Refine",
     "Request",

@@ -94,6 +94,8 @@ class Preprocess(Spec):
     shard_clips: int = Field(default=256, gt=0)  # the unit of work and of commit
     item_seconds: float = Field(default=900.0, gt=0)  # time budget of one source file: a minute of 720p takes 7 s
     item_memory_mb: int = Field(default=4_096, gt=0)  # memory budget of one worker
+    item_output_mb: int = added(4_096, gt=0)  # what one source file may write to any one file
+    max_samples: int | None = added(None, gt=0)  # files, the first in the order of their hash: a trial
 
     @model_validator(mode="after")
     def _both_codecs(self) -> Preprocess:

@@ -10,10 +10,23 @@ from pydantic import Field
 from avctl.recipe.spec import Spec
 
 
+class Ray(Spec):
+    """A running Ray cluster: `ray start --head` on one machine, `ray start --address=...` on the others.
+
+    All of its machines see the store, and have the same versions of avctl and of what it uses. The command itself is
+    started on one of them.
+    """
+
+    kind: Literal["ray"] = "ray"
+    address: str = Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\[\]:/\s]+):[0-9]+$")  # "host:port" of the head
+    workers: int | None = Field(default=None, ge=1)  # each on a CPU of its own, None: as many as there are CPUs
+
+
 class Runtime(Spec):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: int | None = Field(default=None, ge=1)  # processes of crawl and preprocess, None: one a core
     threads: int | None = Field(default=None, ge=1)  # of torch, None: one a core; another number may round differently
+    pool: Ray | None = None  # where files are prepared, None: in `workers` processes on this machine
     log_every: int = Field(default=25, gt=0)  # steps
 
     @property

@@ -10,18 +10,17 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from avctl.codecs.encode import Encoder
-from avctl.compute.device import prepare
+from avctl.cluster.encoding import EncodeShard
+from avctl.cluster.pools import pool_of
 from avctl.curate.assemble import Tables, Tabulator, write_arrays, write_tables
 from avctl.curate.funnel import funnel, write_funnel
-from avctl.curate.pool import Budget, Fault, Pool
-from avctl.curate.prepare import Outcome
-from avctl.curate.shards import PrepareShard, Shard, WorkFolder, cut_clips, group, read_ledger, read_losses
+from avctl.curate.shards import PrepareShard, Shard, WorkFolder, group, read_ledger, read_losses
 from avctl.curate.shots import load
+from avctl.curate.tally import Tally
+from avctl.curate.worker import Budget
 from avctl.job import InputError, Interrupted, Job, StageError
 from avctl.schema import Preprocess
 from avctl.store.layout import StoreLayout, layout
@@ -35,30 +34,31 @@ def run(job: Job) -> None:
     InputError for a crawl without files, StageError where too many files are damaged or no clip is left,
     MachineError where what looks for shots is not installed.
     """
-    preprocess, clip, work = job.recipe.preprocess, job.recipe.clip, job.out / "work"
+    preprocess, clip, out = job.recipe.preprocess, job.recipe.clip, job.out.absolute()
     assert preprocess is not None
-    if (job.out / PRODUCTS[-1]).exists() and not job.retry:  # killed between the last product and the clean-up
-        shutil.rmtree(work, ignore_errors=True)
+    if (out / PRODUCTS[-1]).exists() and not job.retry:  # killed between the last product and the clean-up
+        shutil.rmtree(out / "work", ignore_errors=True)
         return
-    sources = read_ledger(job.inputs["crawl"])
+    sources = read_ledger(job.inputs["crawl"].absolute())
     if not sources:
         raise InputError("the crawl holds no files", hint="look at its dead letters: `avctl ls --failed`")
     load(preprocess.shots)  # what is missing is said once, not of every file
-    shards = group(sources, preprocess.shard_clips)
-    encoder = None
+    shards = group(sources[: preprocess.max_samples], preprocess.shard_clips)
+    workspace = WorkFolder(out / "work", clip)
+    encode = None
     if preprocess.video_codec:
-        encoder = Encoder(preprocess, clip, job.inputs.get("codec"), prepare(job.recipe.runtime))
+        encode = EncodeShard(workspace, preprocess, clip, job.inputs.get("codec"), job.recipe.runtime)
+    _prepare(job, preprocess, workspace, shards, encode)
+    encoder = encode.encoder if encode else None
     plan = layout(clip, encoder.video_shapes, encoder.audio_shape) if encoder else layout(clip)
-    workspace = WorkFolder(work, clip)
-    _prepare(job, preprocess, workspace, shards, encoder)
     tables = _tabulate(shards, workspace, Tabulator(preprocess, clip, encoder.fingerprint if encoder else None))
     _check(tables, preprocess)
     _write(job, workspace, shards, tables, plan)
-    shutil.rmtree(work)
+    shutil.rmtree(out / "work")
 
 
 def _prepare(
-    job: Job, preprocess: Preprocess, workspace: WorkFolder, shards: Sequence[Shard], encoder: Encoder | None
+    job: Job, preprocess: Preprocess, workspace: WorkFolder, shards: Sequence[Shard], encode: EncodeShard | None
 ) -> None:
     """Work through every shard that is not committed yet; with `retry`, also through those with refused files.
 
@@ -68,34 +68,27 @@ def _prepare(
             if workspace.is_committed(shard) and any(outcome.reason for outcome in workspace.outcomes(shard)):
                 workspace.withdraw(shard)
     todo = [shard for shard in shards if not workspace.is_committed(shard)]
-    total, done = sum(map(len, shards)), sum(map(len, shards)) - sum(map(len, todo))
-    counts: Counter[str] = Counter()
-    work = PrepareShard(workspace.scratch, preprocess, job.recipe.clip)
-    budget = Budget(preprocess.item_seconds, preprocess.item_memory_mb)
-    pool: Pool[Shard, Outcome] = Pool(work, job.recipe.runtime.num_workers, budget)
-    with closing(pool.run(todo)) as finished:
-        for item in finished:
+    total, left = sum(map(len, shards)), sum(map(len, todo))
+    tally = Tally(job.report, total, done=total - left)
+    pool = pool_of(
+        job.recipe.runtime,
+        PrepareShard(workspace.scratch, preprocess, job.recipe.clip),
+        Budget(preprocess.item_seconds, preprocess.item_memory_mb, preprocess.item_output_mb),
+        encode,
+        folders=(workspace.scratch, job.inputs["crawl"].absolute()),
+        log=workspace.folder / "ray.log",
+    )
+    with pool.run(todo) as steps:
+        if encode and todo:
+            encode.load()  # while the workers start
+        for step in steps:
+            if step:
+                tally.add(step)
+            if step and step.is_finished:
+                workspace.commit(step.shard, step.results)
+            tally.show(pool.num_workers)
             if job.stop.is_set():
                 raise Interrupted
-            if item:
-                shard, results = item
-                _commit(workspace, shard, results, encoder)
-                counts.update(_counts(results))
-            job.report.progress("files", done + pool.num_results, total, **counts)
-
-
-def _commit(workspace: WorkFolder, shard: Shard, results: list[Outcome | Fault], encoder: Encoder | None) -> None:
-    if encoder:
-        cuts = cut_clips(result for result in results if isinstance(result, Outcome))
-        latents = encoder(workspace.frames(shard, cuts, scratch=True), workspace.audio(shard, cuts, scratch=True))
-        workspace.write_latents(shard, latents)
-    workspace.commit(shard, results)
-
-
-def _counts(results: list[Outcome | Fault]) -> dict[str, int]:
-    outcomes = [result for result in results if isinstance(result, Outcome)]
-    refused = len(results) - len(outcomes) + sum(outcome.reason is not None for outcome in outcomes)
-    return {"clips": sum(outcome.num_cut for outcome in outcomes), "refused": refused}
 
 
 def _tabulate(shards: Sequence[Shard], workspace: WorkFolder, tabulator: Tabulator) -> Tables:

@@ -38,7 +38,7 @@ def work(tmp_path: Path) -> WorkFolder:
 
 def commit(work: WorkFolder, group: Shard, outcomes: list[Outcome], levels: list[int]) -> None:
     """Clips that are grey at `levels`."""
-    folder = work.scratch / group.name
+    folder = work.scratch / group.draft
     folder.mkdir()
     np.repeat(np.array(levels, np.uint8), 8 * 16 * 16 * 3).tofile(folder / FRAMES)
     np.repeat(np.array(levels, np.int16), 4_000).tofile(folder / AUDIO)

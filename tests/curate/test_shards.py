@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from avctl.curate.pool import Budget, Fault, Pool
+from avctl.curate.pool import LocalPool
 from avctl.curate.prepare import Candidate, Outcome, Source
 from avctl.curate.shards import AUDIO, FRAMES, SHARD_BYTES, PrepareShard, Shard, WorkFolder, cut_clips, group
+from avctl.curate.worker import Budget, Fault
 from avctl.media.mux import write_mp4
 from avctl.recipe.content import sha256
 from avctl.schema import Clip, Preprocess, Shots, TransNet
@@ -37,11 +38,11 @@ def test_a_worker_goes_on_behind_what_is_done_and_cuts_off_what_its_forerunner_l
     work = PrepareShard(tmp_path / "scratch", Preprocess(), CLIP)
     first = next(iter(work(shard, [])))
     for file in (FRAMES, AUDIO):
-        with (tmp_path / "scratch" / "00000" / file).open("ab") as stream:
+        with (tmp_path / "scratch" / shard.draft / file).open("ab") as stream:
             stream.write(b"half a clip")
     (second,) = work(shard, [first])
     assert (first.num_cut, second.num_cut) == (1, 1)
-    frames = np.fromfile(tmp_path / "scratch" / "00000" / FRAMES, np.uint8).reshape(2, 8, 16, 16, 3)
+    frames = np.fromfile(tmp_path / "scratch" / shard.draft / FRAMES, np.uint8).reshape(2, 8, 16, 16, 3)
     assert np.abs(frames.mean(axis=(1, 2, 3, 4)) - (97, 98)).max() < 2
 
 
@@ -52,7 +53,7 @@ def candidate(name: str, frames: int, samples: int, size: tuple[int, int]) -> Ca
 def test_a_committed_shard_is_read_back_and_a_fault_is_an_outcome(tmp_path: Path) -> None:
     (shard,) = group([(source("a"), 1), (source("b"), 1)], 10)
     workspace = WorkFolder(tmp_path / "work", CLIP)
-    folder = workspace.scratch / shard.name
+    folder = workspace.scratch / shard.draft
     folder.mkdir()
     cuts = [candidate("x", 8, 4_000, (16, 16)), candidate("y", 3, 1_500, (16, 32))]
     frames = [np.full((8, 16, 16, 3), 1, np.uint8), np.full((3, 16, 32, 3), 2, np.uint8)]
@@ -80,7 +81,7 @@ def test_a_committed_shard_is_read_back_and_a_fault_is_an_outcome(tmp_path: Path
 def test_a_shard_of_which_no_clip_passed_holds_none(tmp_path: Path) -> None:
     (shard,) = group([(source("a"), 1)], 10)
     workspace = WorkFolder(tmp_path / "work", CLIP)
-    (workspace.scratch / shard.name).mkdir()
+    (workspace.scratch / shard.draft).mkdir()
     workspace.write_latents(shard, [])
     workspace.commit(shard, [Outcome("empty")])
     assert workspace.frames(shard, []) == workspace.audio(shard, []) == []
@@ -100,7 +101,8 @@ def test_the_libraries_of_a_detector_do_not_count_as_the_memory_of_an_item(tmp_p
     write_mp4(tmp_path / "a.mp4", frames, np.full((16_000, 1), 0.1, np.float32), 16, 8_000)
     shards = group([(source("a", tmp_path), 1)], 10)
     work = PrepareShard(tmp_path / "scratch", Preprocess(shots=Shots(detector=TransNet())), CLIP)
-    pool: Pool[Shard, Outcome] = Pool(work, 1, Budget(60.0, 1_000))
-    ((_, (outcome,)),) = [item for item in pool.run(shards) if item]
+    pool: LocalPool[Shard, Outcome] = LocalPool(work, 1, Budget(60.0, 1_000, 1_000))
+    with pool.run(shards) as steps:
+        ((outcome,),) = [step.results for step in steps if step and step.is_finished]
     assert isinstance(outcome, Outcome)
     assert outcome.facts["shots"] == 2

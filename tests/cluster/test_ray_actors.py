@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from avctl.cluster.ray_actors import Encoding, require_alike
+from avctl.job import MachineError
+
+
+def test_a_machine_says_what_it_does_not_see(tmp_path: Path):
+    hello = Encoding(print).hello([tmp_path, tmp_path / "x"])
+    assert hello.missing == (tmp_path / "x",)
+    with pytest.raises(MachineError, match=f"`{hello.host}` does not see `{tmp_path}/x`"):
+        require_alike(hello)
+
+
+def test_a_machine_with_other_versions_is_refused(tmp_path: Path):
+    hello = Encoding(print).hello([tmp_path])
+    require_alike(hello)
+    with pytest.raises(MachineError, match=f"has av 1, and this machine {hello.versions['av']}"):
+        require_alike(replace(hello, versions={**hello.versions, "av": "1"}))
+    with pytest.raises(MachineError, match="no numpy"):
+        require_alike(replace(hello, versions={k: v for k, v in hello.versions.items() if k != "numpy"}))

@@ -1,0 +1,30 @@
+"""How the driver ends where there is no cluster to join; with one, it is tested through `RayPool`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import socket
+from pathlib import Path
+
+from avctl.cluster.ray_driver import Order, drive
+from avctl.curate.shards import PrepareShard
+from avctl.curate.worker import Budget
+from avctl.schema import Clip, Preprocess
+
+CLIP = Clip(seconds=1.0, size=(16, 16), fps=8, sample_rate=8_000)
+
+
+def test_the_driver_sends_what_failed_and_ends(tmp_path: Path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        work = PrepareShard(tmp_path, Preprocess(), CLIP)
+        order = Order(address, None, (), work, Budget(1.0, 1, 1), (), None)
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("spawn").Process(target=drive, args=(theirs, order, tmp_path / "log"))
+        process.start()
+        theirs.close()
+        kind, error = ours.recv()
+    process.join()
+    assert kind == "failed" and address in error.message and "ray start" in error.hint
+    assert process.exitcode == 0
