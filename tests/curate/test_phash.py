@@ -31,7 +31,7 @@ def encoded(luma: np.ndarray) -> np.ndarray:
         file.mux(stream.encode(av.VideoFrame.from_ndarray(luma, format="gray").reformat(format="yuv420p")))
         file.mux(stream.encode(None))
     buffer.seek(0)
-    with av.open(buffer) as file:
+    with av.open(buffer, "r") as file:
         return next(file.decode(video=0)).to_ndarray(format="gray")
 
 

@@ -49,11 +49,11 @@ def test_a_flash_and_a_drift_are_no_change(scene: Scene):
 
 
 def test_what_is_found_does_not_depend_on_what_is_far_away(scene: Scene):
-    """Three windows, the last one short; cuts fall near their seams, at 175 and 325, too."""
-    frames = np.concatenate([scene(seed, 58, SIZE) for seed in range(6)])
+    """Two windows; a cut falls near their seam, at frame 175, too."""
+    frames = np.concatenate([scene(seed, 58, SIZE) for seed in range(4)])
     found = seen(frames).tolist()
-    assert found == [[58 * k] * 2 for k in range(1, 6)]
-    assert seen(frames[:200]).tolist() == found[:3]
+    assert found == [[58 * k] * 2 for k in range(1, 4)]
+    assert seen(frames[:100]).tolist() == found[:1]
 
 
 @pytest.mark.parametrize("num_frames", [0, 1, 2])
