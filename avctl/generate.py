@@ -147,7 +147,7 @@ class AVPipeline:
         model, layout = self.model.generator, self.model.generator.layout
         known = known or Known()
         keep = settings.keep_s / self.clip.seconds
-        masks = given_frames(settings.task, layout, model.transformer.patches.spans, keep)
+        masks = given_frames(settings.task, layout.lengths, model.transformer.patches.spans, keep)
         if settings.task == "extend" and not all(mask.any() and not mask.all() for mask in masks):
             raise ValueError(f"keep_s={settings.keep_s}: a part of the {self.clip.seconds} s of a clip is needed")
         given = Latents(*(mask.expand(len(prompts), -1).to(self.device) for mask in masks))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from avctl.models.latents import Latents, Layout
+from avctl.models.latents import Latents
 from avctl.schema.train import Task, TaskMix
 
 TAKES: dict[Task, set[str]] = {  # besides a caption
@@ -17,13 +17,15 @@ TAKES: dict[Task, set[str]] = {  # besides a caption
 }
 
 
-def given_frames(task: Task, layout: Layout, spans: tuple[int, int], keep: float = 0.5) -> tuple[Tensor, Tensor]:
+def given_frames(
+    task: Task, lengths: tuple[int, int], spans: tuple[int, int], keep: float = 0.5
+) -> tuple[Tensor, Tensor]:
     """What `task` gives: video (F,) and audio (F,), 1 where given; always whole tokens.
 
-    `spans` are the latent frames of a video and of an audio token. image_to_video gives the first video token's worth,
-    extend the tokens that lie wholly inside the first share `keep`.
+    `lengths` are the latent frames of video and of audio, `spans` those of a video and of an audio token.
+    image_to_video gives the first video token's worth, extend the tokens that lie wholly inside the first share `keep`.
     """
-    video, audio = torch.zeros(layout.video_frames), torch.zeros(layout.audio_frames)
+    video, audio = (torch.zeros(length) for length in lengths)
     match task:
         case "text_to_both":
             pass
@@ -46,9 +48,11 @@ def draw_tasks(mix: TaskMix, count: int, generator: torch.Generator) -> list[Tas
     return [tasks[i] for i in torch.multinomial(weights, count, replacement=True, generator=generator)]
 
 
-def draw_given(tasks: list[Task], layout: Layout, spans: tuple[int, int], generator: torch.Generator) -> Latents:
+def draw_given(
+    tasks: list[Task], lengths: tuple[int, int], spans: tuple[int, int], generator: torch.Generator
+) -> Latents:
     """Masks of a training batch, video (B, F) and audio (B, F); `extend` keeps a quarter to three quarters."""
     keeps = 0.25 + 0.5 * torch.rand(len(tasks), generator=generator)
-    masks = [given_frames(task, layout, spans, float(keep)) for task, keep in zip(tasks, keeps, strict=True)]
+    masks = [given_frames(task, lengths, spans, float(keep)) for task, keep in zip(tasks, keeps, strict=True)]
     video, audio = zip(*masks, strict=True)
     return Latents(torch.stack(video), torch.stack(audio))

@@ -51,10 +51,10 @@ class Scale(nn.Module):
             self.register_buffer(f"{name}_std", torch.ones(channels))
 
     @torch.no_grad()
-    def fit(self, latents: Latents) -> None:
-        """Means and spreads from a sample of clips: video (B, F, C, H, W), audio (B, F, C)."""
-        for name, channels_last in (("video", latents.video.movedim(2, -1)), ("audio", latents.audio)):
-            rows = channels_last.flatten(0, -2).float()
+    def fit(self, sample: Sequence[Latents]) -> None:
+        """Means and spreads from batches of clips: video (B, F, C, H, W), audio (B, F, C), each of any shape."""
+        for name, parts in (("video", [x.video.movedim(2, -1) for x in sample]), ("audio", [x.audio for x in sample])):
+            rows = torch.cat([channels_last.flatten(0, -2) for channels_last in parts]).float()
             mean, spread = rows.mean(0), rows.std(0)
             if spread.max() < 1e-6:  # nothing but silence, or one colour: there is no spread to divide by
                 spread = torch.ones_like(spread)

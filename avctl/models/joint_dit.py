@@ -50,13 +50,14 @@ class JointTransformer(nn.Module):
         given by its first frame); text (B, L, D) states; pooled (B, D).
         """
         video, audio = self.patches.split(latents)
-        masks = self.patches.masks(given)
+        masks = self.patches.masks(given, latents)
         xs = [
             text + self.kind[TEXT],
             self.embed_video(video) + self.kind[VIDEO],
             self.embed_audio(audio) + self.kind[AUDIO],
         ]
-        positions = self.patches.positions(text.shape[1], video.shape[1], audio.shape[1], video)
+        places = self.patches.positions(latents)
+        positions = torch.cat([places.video.new_zeros(text.shape[1], 3), *places])  # text stands at the start
         cos_sin = rotation(positions, self.spec.width // self.spec.heads)
         for summarize, tokens, mask in zip(self.summarize, (video, audio), masks, strict=True):
             pooled = pooled + summarize(tokens, mask)
@@ -99,13 +100,11 @@ class Summary(nn.Module):
 
 
 class Patches:
-    """Latents to tokens and back, and where each token stands. No weights."""
+    """Latents of any length and size to tokens and back, and where each token stands. No weights."""
 
     def __init__(self, spec: JointDiT, layout: Layout):
-        self.video_patch, self.audio_patch = spec.video_patch, spec.audio_patch
-        (_, *grid), _ = token_grid(spec, (layout.video_frames, *layout.video_size), layout.audio_frames)
-        self.grid = (grid[0], grid[1])
-        self.tokens_per_frame = self.grid[0] * self.grid[1]
+        self.spec, self.video_patch, self.audio_patch = spec, spec.video_patch, spec.audio_patch
+        self.grid((layout.video_frames, *layout.video_size), layout.audio_frames)
         self.sizes = (math.prod(spec.video_patch) * layout.video_channels, spec.audio_patch * layout.audio_channels)
         self.seconds = (spec.video_patch[0] / layout.video_rate, spec.audio_patch / layout.audio_rate)  # a token lasts
         self.starts_s = (0.0, layout.audio_start_s)  # of the first tokens
@@ -115,41 +114,63 @@ class Patches:
         """Latent frames of a video token and of an audio token."""
         return self.video_patch[0], self.audio_patch
 
-    def masks(self, given: Latents) -> tuple[Tensor, Tensor]:
+    def grid(self, video: tuple[int, int, int], audio_frames: int) -> tuple[tuple[int, int, int], int]:
+        """Video tokens (F, H, W) and audio tokens of such latents. ValueError where the patches do not divide them."""
+        return token_grid(self.spec, video, audio_frames)
+
+    def masks(self, given: Latents, like: Latents) -> tuple[Tensor, Tensor]:
         """Masks over latent frames -> over tokens, (B, V) and (B, A): a token is given if its first frame is."""
         video, audio = (mask[:, ::span] for mask, span in zip(given, self.spans, strict=True))
-        return video.repeat_interleave(self.tokens_per_frame, dim=1), audio
+        _, rows, columns = self._grid(like.video)
+        return video.repeat_interleave(rows * columns, dim=1), audio
 
     def split(self, latents: Latents) -> tuple[Tensor, Tensor]:
         """-> video tokens (B, V, p), audio tokens (B, A, q)."""
+        return self.split_video(latents.video), self.split_audio(latents.audio)
+
+    def split_video(self, video: Tensor) -> Tensor:
+        """Latents (B, F, C, H, W) -> tokens (B, V, p)."""
         f, h, w = self.video_patch
-        video = latents.video.unflatten(4, (-1, w)).unflatten(3, (-1, h)).unflatten(1, (-1, f))  # B F f C H h W w
-        video = video.permute(0, 1, 4, 6, 2, 3, 5, 7).flatten(4).flatten(1, 3)
-        return video, latents.audio.unflatten(1, (-1, self.audio_patch)).flatten(2)
+        video = video.unflatten(4, (-1, w)).unflatten(3, (-1, h)).unflatten(1, (-1, f))  # B F f C H h W w
+        return video.permute(0, 1, 4, 6, 2, 3, 5, 7).flatten(4).flatten(1, 3)
+
+    def split_audio(self, audio: Tensor) -> Tensor:
+        """Latents (B, F, C) -> tokens (B, A, q)."""
+        return audio.unflatten(1, (-1, self.audio_patch)).flatten(2)
 
     def join(self, video: Tensor, audio: Tensor, like: Latents) -> Latents:
         """The inverse of `split`, for latents of the shape of `like`."""
         f, h, w = self.video_patch
-        channels = like.video.shape[2]
-        video = video.unflatten(2, (f, channels, h, w)).unflatten(1, (-1, *self.grid))  # B F H W f C h w
+        _, rows, columns = self._grid(like.video)
+        video = video.unflatten(2, (f, like.video.shape[2], h, w)).unflatten(1, (-1, rows, columns))  # B F H W f C h w
         video = video.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6).flatten(4, 5).flatten(1, 2)
         return Latents(video, audio.unflatten(2, (self.audio_patch, -1)).flatten(1, 2))
 
-    def positions(self, num_text: int, num_video: int, num_audio: int, like: Tensor) -> Tensor:
-        """(S, 3): the middle of each token in seconds, and its row and column; text stands at the start."""
-        rows, columns = self.grid
-        frames = num_video // self.tokens_per_frame
-        video_time, audio_time = (
-            start_s + (torch.arange(count, device=like.device) + 0.5) * seconds
-            for count, seconds, start_s in zip((frames, num_audio), self.seconds, self.starts_s, strict=True)
-        )
-        place = torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"), dim=-1).view(
-            -1, 2
-        )
-        place = place.to(video_time).expand(frames, -1, -1).flatten(0, 1)
-        video = torch.cat([video_time.repeat_interleave(self.tokens_per_frame)[:, None], place], dim=1)
-        audio = torch.cat([audio_time[:, None], torch.zeros(num_audio, 2).to(video)], dim=1)
-        return torch.cat([torch.zeros(num_text, 3).to(video), video, audio])
+    def positions(self, like: Latents) -> Latents:
+        """Of tokens of such latents, (V, 3) and (A, 3): the middle of each in seconds, and its row and column."""
+        return Latents(self.video_positions(like.video), self.audio_positions(like.audio))
+
+    def video_positions(self, like: Tensor) -> Tensor:
+        """(V, 3), of tokens of latents (B, F, C, H, W)."""
+        frames, rows, columns = self._grid(like)
+        time = self._times(frames, 0, like)
+        place = torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"), dim=-1)
+        place = place.view(-1, 2).to(time).expand(frames, -1, -1).flatten(0, 1)
+        return torch.cat([time.repeat_interleave(rows * columns)[:, None], place], dim=1)
+
+    def audio_positions(self, like: Tensor) -> Tensor:
+        """(A, 3), of tokens of latents (B, F, C)."""
+        time = self._times(like.shape[1] // self.audio_patch, 1, like)
+        return torch.cat([time[:, None], time.new_zeros(time.shape[0], 2)], dim=1)
+
+    def _times(self, count: int, stream: int, like: Tensor) -> Tensor:
+        """The middles of `count` tokens in time, in seconds; stream 0 is video, 1 is audio."""
+        return self.starts_s[stream] + (torch.arange(count, device=like.device) + 0.5) * self.seconds[stream]
+
+    def _grid(self, video: Tensor) -> tuple[int, int, int]:
+        """Tokens in time, rows and columns, of latents (B, F, C, H, W)."""
+        f, h, w = self.video_patch
+        return video.shape[1] // f, video.shape[3] // h, video.shape[4] // w
 
 
 def _time_features(t: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Latents(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Shape and rate of the latents that a model is built for. Lengths are the model's clip length."""
+    """Shape and rate of the latents that a model is built for. Length and size are those of the main bucket."""
 
     video_frames: int  # F of a clip
     video_channels: int  # C
@@ -37,6 +37,11 @@ class Layout:
     audio_channels: int
     audio_rate: float
     audio_start_s: float = 0.0  # when the first latent frame begins
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Latent frames of video and of audio."""
+        return self.video_frames, self.audio_frames
 
     @classmethod
     def of(cls, clip: Clip, video: VideoCodec, audio: AudioCodec) -> Layout:

@@ -26,7 +26,7 @@ def latents(loudness: float = 1.0) -> Latents:
 
 def fitted(data: Latents) -> Scale:
     scale = Scale(LAYOUT)
-    scale.fit(data)
+    scale.fit([data])
     return scale
 
 
@@ -47,6 +47,16 @@ def test_scaling_is_undone_exactly() -> None:
     scale = fitted(latents())
     back = scale.inverse(scale(latents()))
     assert all(torch.allclose(a, b, atol=1e-3, rtol=1e-4) for a, b in zip(back, latents(), strict=True))
+
+
+def test_a_scale_is_of_all_clips_whatever_their_shape() -> None:
+    whole, long = latents(), Latents(torch.full((3, 6, 6, 1, 3), 2.0), torch.full((3, 2, 5), 1.0))
+    scale = Scale(LAYOUT)
+    scale.fit([whole, long])
+    num_rows, num_long = 20 * 4 * 2 * 2, 3 * 6 * 1 * 3
+    expected = (whole.video.sum((0, 1, 3, 4)) + num_long * 2.0) / (num_rows + num_long)
+    assert torch.allclose(scale.video_mean, expected, rtol=1e-4)
+    assert torch.allclose(scale.audio_mean, (whole.audio.sum((0, 1)) + 6.0) / (160 + 6), rtol=1e-4)
 
 
 def test_latents_that_never_change_stay_finite() -> None:

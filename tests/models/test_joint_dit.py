@@ -73,26 +73,37 @@ def test_tokens_go_by_time_then_row_then_column() -> None:
 
 
 def test_positions_are_middles_in_seconds_and_places() -> None:
-    positions = Patches(SPEC, LAYOUT).positions(5, 24, 4, torch.zeros(()))
-    assert positions.shape == (5 + 24 + 4, 3)
-    assert not positions[:5].any()
-    video = positions[5:29]
+    video, audio = Patches(SPEC, LAYOUT).positions(latents())
+    assert video.shape == (24, 3) and audio.shape == (4, 3)
     assert torch.allclose(video[::6, 0], (torch.arange(4) + 0.5) * 2 / 16)  # two frames a token, 16 a second
     assert video[:6, 1:].tolist() == [[y, x] for y in range(2) for x in range(3)]
     assert torch.equal(video[6:12, 1:], video[:6, 1:])
-    assert torch.allclose(positions[29:, 0], (torch.arange(4) + 0.5) * 5 / 40)  # five frames a token, 40 a second
-    assert not positions[29:, 1:].any()
+    assert torch.allclose(audio[:, 0], (torch.arange(4) + 0.5) * 5 / 40)  # five frames a token, 40 a second
+    assert not audio[:, 1:].any()
 
 
 def test_sound_may_begin_before_the_picture() -> None:
     early = replace(LAYOUT, audio_start_s=-0.0125)
-    positions = Patches(SPEC, early).positions(0, 24, 4, torch.zeros(()))
-    assert torch.allclose(positions[24:, 0], (torch.arange(4) + 0.5) * 5 / 40 - 0.0125)
+    audio = Patches(SPEC, early).positions(latents()).audio
+    assert torch.allclose(audio[:, 0], (torch.arange(4) + 0.5) * 5 / 40 - 0.0125)
 
 
 def test_sound_and_picture_of_one_moment_stand_at_one_time() -> None:
-    positions = Patches(SPEC, LAYOUT).positions(0, 24, 4, torch.zeros(()))
-    assert torch.equal(positions[:24:6, 0], positions[24:, 0])  # both tokens last an eighth of a second
+    video, audio = Patches(SPEC, LAYOUT).positions(latents())
+    assert torch.equal(video[::6, 0], audio[:, 0])  # both tokens last an eighth of a second
+
+
+def test_clips_of_another_length_and_size_are_split_and_placed_by_their_own_shape(model: JointTransformer) -> None:
+    other = latents(layout=replace(LAYOUT, video_frames=4, video_size=(6, 2), audio_frames=10))
+    assert difference(model.patches.join(*model.patches.split(other), other), other) == 0
+    video, audio = model.patches.positions(other)
+    assert video[:, 1:].tolist() == [[y, 0] for _ in range(2) for y in range(3)]
+    assert torch.equal(video[::3, 0], model.patches.positions(latents()).video[:12:6, 0])
+    assert torch.equal(audio, model.patches.positions(latents()).audio[:2])
+    given = Latents(torch.tensor([[0.0, 0, 1, 1]] * 2), torch.zeros(2, 10))
+    assert model.patches.masks(given, other)[0].tolist() == [[0, 0, 0, 1, 1, 1]] * 2
+    out = model(other, torch.rand(2), given, *text())
+    assert out.video.shape == other.video.shape and out.audio.shape == other.audio.shape
 
 
 @pytest.mark.parametrize(
@@ -118,7 +129,7 @@ def test_given_and_free_are_told_apart(model: JointTransformer) -> None:
 
 def test_a_summary_of_what_is_given_reaches_every_token(model: JointTransformer) -> None:
     given = Latents(torch.zeros(2, 8), torch.ones(2, 20))
-    tokens, masks = model.patches.split(latents()), model.patches.masks(given)
+    tokens, masks = model.patches.split(latents()), model.patches.masks(given, latents())
     summary = [module(x, mask) for module, x, mask in zip(model.summarize, tokens, masks, strict=True)]
     assert summary[1].shape == (2, 32) and (summary[1][0] - summary[1][1]).abs().max() > 1e-3
     of_nothing = model.summarize[0](torch.zeros(1, 24, 24), torch.zeros(1, 24))
@@ -129,7 +140,7 @@ def test_every_token_belongs_to_the_group_of_its_frame(model: JointTransformer) 
     given = nothing_given(1)
     given.video[0, 2:4] = 1  # the second video token in time
     given.audio[0, 15:] = 1  # the last audio token
-    _, video, audio = model._groups(torch.rand(1), model.patches.masks(given), text(1)[1], 5)
+    _, video, audio = model._groups(torch.rand(1), model.patches.masks(given, latents(1)), text(1)[1], 5)
     assert video.member[0, :, 1].nonzero().flatten().tolist() == list(range(6, 12))
     assert audio.member[0, :, 1].nonzero().flatten().tolist() == [3]
 
