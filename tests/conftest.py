@@ -270,16 +270,15 @@ def write_clips(artifact: Path, recipe: Recipe, count: int = 12) -> Path:
     assert recipe.preprocess
     encoder = Encoder(recipe.preprocess, recipe.clip, None) if recipe.preprocess.video_codec else None
     plan = layout(recipe.clip, encoder.video_shapes, encoder.audio_shape) if encoder else layout(recipe.clip)
-    buckets = recipe.clip.buckets
-    frames, audio = zip(*(_scene(i, buckets[i % len(buckets)]) for i in range(count)), strict=True)
+    buckets = [recipe.clip.buckets[(i + i // 4) % len(recipe.clip.buckets)] for i in range(count)]
+    frames, audio = zip(*(_scene(i, bucket) for i, bucket in enumerate(buckets)), strict=True)
     data = {"video": frames, "audio": audio}
     if encoder:
         data["video_latents"], data["audio_latents"] = zip(*encoder(frames, audio), strict=True)
     writer = Writer(artifact / "clips.zarr")
     rows = []
     for i in range(count):
-        size = buckets[i % len(buckets)].size
-        places = {kind: writer.append(plan.series(kind, size), clips[i]) for kind, clips in data.items()}
+        places = {kind: writer.append(plan.series(kind, buckets[i].size), clips[i]) for kind, clips in data.items()}
         split = "train" if i % 4 else "test"
         row = {"clip_id": f"{i:03d}", "source_sha256": f"{i}", "start_s": 0.0, "split": split, "key": "k", "skew": 0.0}
         row |= {"caption": f"a {COLOURS[i % 3][0]} square", "truth": '{"events_s": [0.5]}'}

@@ -27,6 +27,7 @@ class Runtime(Spec):
     workers: int | None = Field(default=None, ge=1)  # processes of crawl and preprocess, None: one a core
     threads: int | None = Field(default=None, ge=1)  # of torch, None: one a core; another number may round differently
     pool: Ray | None = None  # where files are prepared, None: in `workers` processes on this machine
+    loaders: int = Field(default=0, ge=0)  # processes that load training batches, 0: a thread of the one that trains
     log_every: int = Field(default=25, gt=0)  # steps
 
     @property

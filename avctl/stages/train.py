@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Hashable
 
 import torch
 from safetensors.torch import save_file
@@ -23,7 +24,7 @@ from avctl.schema import FrameAutoencoder, JointDiT, TrainAutoencoder, TrainGene
 from avctl.store.reader import ClipRow, ClipStore
 from avctl.training.autoencoder import AutoencoderObjective
 from avctl.training.ema import EMA
-from avctl.training.generator import GeneratorObjective
+from avctl.training.generator import GeneratorObjective, bucket_of
 from avctl.training.loop import fit
 
 SCALE_CLIPS = 1_000  # from which the scale of the latents is taken
@@ -34,7 +35,7 @@ def run(job: Job) -> None:
     device = prepare(job.recipe.runtime)
     torch.manual_seed(job.recipe.seed)  # of the first weights
     store = ClipStore(job.inputs["preprocess"])
-    rows = store.clips("train")
+    rows = _whole(job, store.clips("train"))
     if not rows:
         raise InputError("the data set has no clips for training", hint="look at its funnel.html for what was dropped")
     match job.recipe.model, job.recipe.train:
@@ -45,19 +46,40 @@ def run(job: Job) -> None:
     shutil.rmtree(job.out / "work", ignore_errors=True)
 
 
+def _whole(job: Job, rows: list[ClipRow]) -> list[ClipRow]:
+    """The clips that have what the model learns from: picture and sound, for a codec only a picture."""
+    needs_sound = isinstance(job.recipe.model, JointDiT)
+    whole = [row for row in rows if row.video and (row.audio or not needs_sound)]
+    if left := len(rows) - len(whole):
+        job.report.warn(
+            f"{left:,} clips are left out: they have no {'picture or no sound' if needs_sound else 'picture'}"
+        )
+    return whole
+
+
 def _train_generator(job: Job, store: ClipStore, rows: list[ClipRow], device: torch.device) -> None:
     recipe = job.recipe
     assert isinstance(recipe.train, TrainGenerator)
     model = pretrained.untrained(recipe, job.inputs.get("codec"))
     _warn_of_long_captions(job, model, rows)
-    sample = store.latents(rows[:SCALE_CLIPS])
-    model.generator.scale.fit(Latents(*(torch.from_numpy(array).float() for array in sample)))
+    model.generator.scale.fit(_sample(store, rows[:SCALE_CLIPS]))
     model.generator.to(device)
     ema = EMA(model.generator, recipe.train.ema)
     averaged = Pretrained(model.config, ema.model, model.video_codec, model.audio_codec)
     objective = GeneratorObjective(model.generator, recipe, store, rows, device)
+    if len(objective.counts) > 1:
+        job.report.note(f"{len(objective.counts)} buckets; batches leave {objective.waste:.1%} of their tokens unused")
     fit(objective, recipe.train, job, ema, _preview(job, averaged, store, device))
     pretrained.save(averaged, job.out)
+
+
+def _sample(store: ClipStore, rows: list[ClipRow]) -> list[Latents]:
+    """The latents of these clips, those of one shape together."""
+    alike: dict[Hashable, list[ClipRow]] = defaultdict(list)
+    for row in rows:
+        alike[bucket_of(row)].append(row)
+    batches = map(store.latents, alike.values())
+    return [Latents(*(torch.from_numpy(array).float() for array in batch)) for batch in batches]
 
 
 def _warn_of_long_captions(job: Job, model: Pretrained, rows: list[ClipRow]) -> None:

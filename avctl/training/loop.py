@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from avctl.compute.threads import Threads
-from avctl.data.prefetch import prefetched
+from avctl.data.feed import on_device, pinned
+from avctl.data.prefetch import positions, prefetched
 from avctl.job import Interrupted, Job, StageError
 from avctl.schema import TrainAutoencoder, TrainGenerator
 from avctl.training.checkpoint import Checkpoints
@@ -20,7 +22,7 @@ from avctl.training.optim import Optimizer
 
 
 class Objective(Protocol):
-    """What is trained: a model, the batch of a step, and the loss on it. Both are functions of the step."""
+    """What is trained: a model, the batch of a step, and the loss on it. Batches are a function of the step."""
 
     @property
     def model(self) -> nn.Module: ...
@@ -28,7 +30,16 @@ class Objective(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def batch(self, step: int) -> Any: ...
+    @property
+    def load(self) -> Callable[[int], Any]:
+        """What the batch of a step is made of, by its number; it may be sent to another process."""
+        ...
+
+    def finish(self, loaded: Any) -> Any:
+        """The batch of what was loaded."""
+        ...
+
+    def num_items(self, batch: Any) -> int: ...
 
     def split(self, batch: Any, count: int) -> list[tuple[Any, float]]:
         """At most `count` parts of a batch, and the share of it that each is."""
@@ -64,33 +75,43 @@ def _fit(
 ) -> None:
     optimizer = Optimizer(spec.optim, objective.model, spec.steps, threads)
     checkpoints = Checkpoints(job.out / "work" / "checkpoints")
-    log = _Log(job, spec.steps, spec.batch)
+    log = _Log(job, spec.steps)
     state = _State(objective.model, optimizer, ema, log)
     first = state.restore(checkpoints)
     job.report.rewind(first)
     skipped, saved = 0, first
-    for step, batch in zip(
-        range(first, spec.steps), prefetched(objective.batch, range(first, spec.steps)), strict=False
-    ):
-        if job.stop.is_set():
-            if step > saved:
-                state.save(checkpoints, step)
-            raise Interrupted
-        figures = _differentiate(objective, batch, threads)
-        norm = optimizer.clip()
-        if torch.isfinite(norm):
-            optimizer.step(step)
-            skipped = 0
-            log.add(step, {**figures, "grad_norm": norm})
-        else:
-            skipped = _skip(optimizer, job, step, skipped, spec.max_skipped)
-            log.add(step, {"skipped": torch.ones(())})
-        if ema:
-            ema.update(objective.model, step)
-        on_step(step + 1)  # before saving: what it writes is never missed by a run that goes on from here
-        if (step + 1) % spec.save_every == 0 and step + 1 < spec.steps:
-            state.save(checkpoints, step + 1)
-            saved = step + 1
+    with _batches(objective, positions(first, spec.steps), job) as batches:
+        for step, batch in zip(range(first, spec.steps), batches, strict=False):
+            if job.stop.is_set():
+                if step > saved:
+                    state.save(checkpoints, step)
+                raise Interrupted
+            figures = _differentiate(objective, batch, threads)
+            norm = optimizer.clip()
+            if torch.isfinite(norm):
+                optimizer.step(step)
+                skipped = 0
+                log.add(step, objective.num_items(batch), {**figures, "grad_norm": norm})
+            else:
+                skipped = _skip(optimizer, job, step, skipped, spec.max_skipped)
+                log.add(step, objective.num_items(batch), {"skipped": torch.ones(())})
+            if ema:
+                ema.update(objective.model, step)
+            on_step(step + 1)  # before saving: what it writes is never missed by a run that goes on from here
+            if (step + 1) % spec.save_every == 0 and step + 1 < spec.steps:
+                state.save(checkpoints, step + 1)
+                saved = step + 1
+
+
+@contextmanager
+def _batches(objective: Objective, steps: range, job: Job) -> Iterator[Iterator[Any]]:
+    """The batches of these steps on the device, loaded ahead until the block ends."""
+
+    def finish(loaded: Any) -> Any:
+        return pinned(objective.finish(loaded), objective.device)
+
+    with closing(prefetched(objective.load, finish, steps, job.recipe.runtime.loaders)) as batches:
+        yield on_device(batches, objective.device)
 
 
 def _differentiate(objective: Objective, batch: Any, threads: Threads) -> dict[str, Tensor]:
@@ -162,15 +183,15 @@ class _Log:
     The sums go into checkpoints, so that a run that was interrupted between two rows writes the same ones.
     """
 
-    def __init__(self, job: Job, steps: int, batch: int):
-        self.job, self.steps, self.batch = job, steps, batch
+    def __init__(self, job: Job, steps: int):
+        self.job, self.steps = job, steps
         self.sums: dict[str, Tensor] = {}
-        self.timed, self.start = 0, time.perf_counter()  # steps since, in this process
+        self.timed, self.start = 0, time.perf_counter()  # items since, in this process
 
-    def add(self, step: int, figures: dict[str, Tensor]) -> None:
+    def add(self, step: int, num_items: int, figures: dict[str, Tensor]) -> None:
         for name, value in {"counted": torch.ones(()), **figures}.items():
             self.sums[name] = self.sums[name].to(value.device) + value if name in self.sums else value
-        self.timed += 1
+        self.timed += num_items
         done = step + 1
         if done % self.job.recipe.runtime.log_every and done < self.steps:
             return
@@ -178,7 +199,7 @@ class _Log:
         skipped = sums.pop("skipped", 0.0)
         counted = sums.pop("counted") - skipped
         means = {name: round(value / counted, 6) for name, value in sums.items()}
-        rate = self.batch * self.timed / (time.perf_counter() - self.start)
+        rate = self.timed / (time.perf_counter() - self.start)
         counts = {"skipped": int(skipped)} if skipped else {}
         self.job.report.log(step=done, **means, **counts, items_per_s=round(rate, 2))
         self.job.report.progress("train", done, self.steps, **{n: v for n, v in means.items() if n == "loss"})

@@ -1,32 +1,61 @@
-"""Every clip once an epoch, and no state but the step."""
+"""Every clip once an epoch, in an order that seed and epoch decide, and no file away from its group."""
 
 from __future__ import annotations
 
-import pytest
+import pickle
 
+import pytest
+import torch
+
+from avctl.compute.seed import seeded
+from avctl.data import order as module
 from avctl.data.order import Order
 
-
-@pytest.mark.parametrize(("count", "batch"), [(10, 5), (10, 3), (7, 7), (3, 8), (1, 2)])
-def test_every_clip_comes_once_an_epoch(count: int, batch: int) -> None:
-    order = Order(count, batch, seed=0)
-    drawn = [i for step in range(6 * count) for i in order(step)]
-    for epoch in range(6 * batch):
-        assert sorted(drawn[epoch * count : (epoch + 1) * count]) == list(range(count))
+FILES = [f"file {i % 10}" for i in range(100)]
 
 
-def test_a_batch_is_a_function_of_seed_and_step() -> None:
-    forward = [Order(10, 4, seed=3)(step) for step in range(20)]
-    order = Order(10, 4, seed=3)
-    assert [order(step) for step in reversed(range(20))] == forward[::-1]
+@pytest.fixture
+def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FILES_AT_ONCE", 3)
 
 
-def test_epochs_and_seeds_differ() -> None:
-    order = Order(50, 50, seed=0)
-    assert order(0) != order(1)
-    assert order(0) != Order(50, 50, seed=1)(0)
+@pytest.mark.usefixtures("few_files")
+@pytest.mark.parametrize("files", [[], FILES])
+def test_every_clip_comes_once_an_epoch(files: list[str]) -> None:
+    order = Order(100, 0, files)
+    for epoch in range(4):
+        assert sorted(order.epoch(epoch)) == list(range(100))
 
 
-def test_no_clips_are_refused() -> None:
+@pytest.mark.parametrize("files", [[], FILES])
+def test_what_fits_into_one_group_is_one_permutation(files: list[str]) -> None:
+    for epoch in range(3):
+        expected = torch.randperm(100, generator=seeded(7, "order", epoch)).tolist()
+        assert Order(100, 7, files).epoch(epoch) == expected
+
+
+@pytest.mark.usefixtures("few_files")
+def test_three_files_are_read_at_a_time_and_clips_are_mixed_within_them() -> None:
+    order = Order(100, 0, FILES)
+    groups = [[FILES[clip] for clip in order.epoch(0)[first : first + 30]] for first in range(0, 90, 30)]
+    assert all(len(set(group)) == 3 for group in groups)
+    assert len(set().union(*groups)) == 9
+    assert len(set(groups[0][:6])) > 1
+    assert set(groups[0]) != {FILES[clip] for clip in order.epoch(1)[:30]}
+
+
+@pytest.mark.usefixtures("few_files")
+@pytest.mark.parametrize("files", [[], FILES])
+def test_an_epoch_is_a_function_of_seed_and_number(files: list[str]) -> None:
+    forward = [Order(100, 3, files).epoch(epoch) for epoch in range(5)]
+    order = pickle.loads(pickle.dumps(Order(100, 3, files)))
+    assert [order.epoch(epoch) for epoch in reversed(range(5))] == forward[::-1]
+    assert forward[0] != forward[1]
+    assert forward[0] != Order(100, 4, files).epoch(0)
+
+
+def test_no_clips_and_clips_without_a_file_are_refused() -> None:
     with pytest.raises(ValueError, match="no clips"):
-        Order(0, 4, seed=0)
+        Order(0, 4)
+    with pytest.raises(ValueError, match="3 files for 4 clips"):
+        Order(4, 0, FILES[:3])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from safetensors.torch import load_file
 from avctl.codecs import build_video_codec
 from avctl.job import InputError, Interrupted, Job
 from avctl.models import pretrained
+from avctl.recipe import replace as change
 from avctl.schema import FrameAutoencoder, JointDiT, Preprocess, Recipe, TrainAutoencoder, Trained, WordEncoder
 from avctl.stages import train
 
@@ -107,6 +111,54 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(training: Callable[..., Job], s
     train.run(job)
     assert (job.out / WEIGHTS).read_bytes() == (undisturbed.out / WEIGHTS).read_bytes()
     assert rows(job.report) == rows(undisturbed.report)
+
+
+@pytest.fixture
+def mixed(
+    tiny: Recipe, tmp_path: Path, clips: Callable[[Path, Recipe], Path], job: Callable[..., Job]
+) -> Callable[..., Job]:
+    """A train job on clips of two lengths and two sizes."""
+    recipe = change(tiny, clip=change(tiny.clip, other_seconds=(0.5,), other_sizes=((16, 32),)))
+    (tmp_path / "mixed").mkdir()
+    store = clips(tmp_path / "mixed", recipe)
+
+    def make(out: str, **runtime: Any) -> Job:
+        return job(
+            recipe.model_copy(update={"runtime": recipe.runtime.model_copy(update=runtime)}), out, preprocess=store
+        )
+
+    return make
+
+
+def test_clips_of_many_sizes_and_lengths_are_trained_on_and_resumed(mixed: Callable[..., Job]) -> None:
+    undisturbed, stopped = mixed("undisturbed"), mixed("stopped")
+    train.run(undisturbed)
+    assert any("4 buckets; batches leave" in said for said in undisturbed.report.said)  # pyright: ignore
+    stopped.report.on_row = lambda row: stopped.stop.set() if row["step"] == 3 else None  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(Interrupted):
+        train.run(stopped)
+    stopped.stop.clear()
+    train.run(stopped)
+    assert (stopped.out / WEIGHTS).read_bytes() == (undisturbed.out / WEIGHTS).read_bytes()
+    assert rows(stopped.report) == rows(undisturbed.report)
+
+
+def test_processes_that_load_change_no_weight(mixed: Callable[..., Job]) -> None:
+    alone, helped = mixed("alone"), mixed("helped", loaders=2)
+    train.run(alone)
+    train.run(helped)
+    assert (alone.out / WEIGHTS).read_bytes() == (helped.out / WEIGHTS).read_bytes()
+
+
+def test_clips_without_sound_are_left_out_and_counted(training: Callable[..., Job], tmp_path: Path) -> None:
+    job = training(steps=1)
+    artifact = tmp_path / "mute"
+    shutil.copytree(job.inputs["preprocess"], artifact)
+    with closing(sqlite3.connect(artifact / "index.sqlite")) as index:
+        index.execute("UPDATE clips SET audio = NULL, audio_latents = NULL WHERE clip_id = '001'")
+        index.commit()
+    train.run(replace(job, inputs={"preprocess": artifact}))
+    assert any("1 clips are left out" in said for said in job.report.said)  # pyright: ignore
 
 
 CHILD = """

@@ -10,7 +10,8 @@ import torch
 
 from avctl.codecs.frame_autoencoder import FrameAutoencoderCodec
 from avctl.compute.threads import Threads
-from avctl.schema import FrameAutoencoder, Optim, Preprocess, Recipe, TrainAutoencoder
+from avctl.recipe import replace
+from avctl.schema import Clip, FrameAutoencoder, Optim, Preprocess, Recipe, TrainAutoencoder
 from avctl.store.reader import ClipStore
 from avctl.training.autoencoder import AutoencoderObjective, psnr
 from avctl.training.optim import Optimizer
@@ -20,9 +21,10 @@ Make = Callable[..., AutoencoderObjective]
 
 @pytest.fixture
 def objective(tiny: Recipe, tmp_path: Path, clips: Callable[[Path, Recipe], Path]) -> Make:
-    def make(batch: int = 16) -> AutoencoderObjective:
+    def make(batch: int = 16, clip: Clip | None = None) -> AutoencoderObjective:
         recipe = tiny.model_copy(
             update={
+                "clip": clip or tiny.clip,
                 "preprocess": Preprocess(),
                 "model": FrameAutoencoder(down=8, channels=3, width=16),
                 "train": TrainAutoencoder(steps=60, batch=batch, dtype="float32", latent_noise=0.0),
@@ -41,6 +43,20 @@ def objective(tiny: Recipe, tmp_path: Path, clips: Callable[[Path, Recipe], Path
 def test_a_batch_has_as_many_frames_as_asked_for(objective: Make, batch: int) -> None:
     frames = objective(batch).batch(0).frames
     assert frames.shape == (batch, 3, 16, 16) and frames.abs().max() <= 1
+
+
+def test_frames_of_a_batch_have_one_size_and_together_no_more_pixels_than_asked_for(
+    objective: Make, tiny: Recipe
+) -> None:
+    made = objective(16, replace(tiny.clip, other_seconds=(0.5,), other_sizes=((16, 32),)))
+    made.start()
+    shapes = set()
+    for step in range(12):
+        batch = made.batch(step)
+        made.loss(batch)[0].backward()
+        assert batch.frames.shape[0] == 16 * 16 * 16 // (16 * batch.frames.shape[3])
+        shapes.add(tuple(batch.frames.shape))
+    assert shapes == {(16, 3, 16, 16), (8, 3, 16, 32)}
 
 
 def test_a_batch_is_a_function_of_its_step(objective: Make) -> None:

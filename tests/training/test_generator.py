@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from avctl.compute.threads import Threads
 from avctl.data.order import Order
 from avctl.models import pretrained
 from avctl.models.latents import Latents
+from avctl.recipe import replace
 from avctl.schema import Flow, Optim, Recipe, TaskMix, TrainGenerator
 from avctl.store.reader import ClipStore
 from avctl.training.generator import Batch, GeneratorObjective
@@ -28,7 +31,7 @@ def objective(tiny: Recipe, artifact: Path, **fields: Any) -> GeneratorObjective
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = pretrained.untrained(tiny.model_copy(update={"train": train}), None).generator
-    model.scale.fit(Latents(*(torch.from_numpy(x).float() for x in store.latents(rows))))
+    model.scale.fit([Latents(*(torch.from_numpy(x).float() for x in store.latents([row]))) for row in rows])
     return GeneratorObjective(model, tiny.model_copy(update={"train": train}), store, rows, CPU)
 
 
@@ -47,8 +50,8 @@ def test_a_batch_is_a_function_of_its_step(tiny: Recipe, tiny_store: Path) -> No
 
 def test_a_batch_holds_the_clips_of_its_order(tiny: Recipe, tiny_store: Path) -> None:
     made = objective(tiny, tiny_store)
-    rows = [made.rows[i] for i in Order(len(made.rows), 4, tiny.seed)(2)]
-    video, audio = made.store.latents(rows)
+    rows = [made.load.rows[i] for i in Order(9, tiny.seed).epoch(0)[8:] + Order(9, tiny.seed).epoch(1)[:3]]
+    video, audio = made.load.store.latents(rows)
     batch = made.batch(2)
     assert torch.equal(batch.clean.video, torch.from_numpy(video).float())
     assert torch.equal(batch.clean.audio, torch.from_numpy(audio).float())
@@ -116,6 +119,45 @@ def test_a_gpu_goes_on_from_saved_state(tiny: Recipe, tiny_store: Path) -> None:
         loss.backward()
         optimizer.step(step)
         assert loss.isfinite()
+
+
+@pytest.fixture
+def mixed(tiny: Recipe) -> Recipe:
+    return replace(tiny, clip=replace(tiny.clip, other_seconds=(0.5,), other_sizes=((16, 32),)))
+
+
+def test_batches_of_many_buckets_have_the_tokens_of_one(
+    mixed: Recipe, tmp_path: Path, clips: Callable[[Path, Recipe], Path]
+) -> None:
+    """A token is two latent frames of 2 x 2 cells, or two of sound; the main bucket has 4 + 10, the others fewer or
+    more."""
+    made = objective(mixed, clips(tmp_path, mixed), batch=4)
+    assert sorted(made.tokens.values()) == [7, 9, 14, 18] and made.budget == 4 * 14
+    shapes = set()
+    for step in range(12):
+        batch = made.batch(step)
+        tokens = batch.clean.video[0, ::2, 0, ::2, ::2].numel() + batch.clean.audio.shape[1] // 2
+        assert len(batch.t) == made.budget // tokens
+        assert all(mask.shape == x.shape[:2] for mask, x in zip(batch.given, batch.clean, strict=True))
+        loss, figures = made.loss(batch)
+        loss.backward()
+        assert figures["waste"].item() == pytest.approx(1 - len(batch.t) * tokens / made.budget)
+        shapes.add(batch.clean.video.shape[1:])
+    assert len(shapes) == 4
+    used = {7: 8 * 7, 9: 6 * 9, 14: 4 * 14, 18: 3 * 18}
+    per_epoch = {tokens: sum(made.counts[b] for b, t in made.tokens.items() if t == tokens) for tokens in used}
+    batches = {tokens: count / (used[tokens] // tokens) for tokens, count in per_epoch.items()}
+    unused = sum(batches[tokens] * (made.budget - used[tokens]) for tokens in used)
+    assert made.waste == pytest.approx(unused / (made.budget * sum(batches.values())))
+
+
+def test_every_clip_of_every_bucket_is_learnt_from_as_often(
+    mixed: Recipe, tmp_path: Path, clips: Callable[[Path, Recipe], Path]
+) -> None:
+    made = objective(mixed, clips(tmp_path, mixed))
+    batches = made.load.batches
+    seen = Counter(clip for number in range(batches.before(24)) for clip in batches(number))
+    assert seen == dict.fromkeys(range(9), 24)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])

@@ -30,10 +30,16 @@ class Line:
         self.bad, self.device = bad, torch.device("cpu")
         self.asked: list[int] = []
 
-    def batch(self, step: int) -> Tensor:
+    def load(self, step: int) -> Tensor:
         self.asked.append(step)
         x = torch.randn(8, 4, generator=seeded("line", step))
         return x * float("nan") if step in self.bad else x
+
+    def finish(self, loaded: Tensor) -> Tensor:
+        return loaded
+
+    def num_items(self, batch: Tensor) -> int:
+        return len(batch)
 
     def split(self, batch: Tensor, count: int) -> list[tuple[Tensor, float]]:
         return [(part, len(part) / len(batch)) for part in batch.tensor_split(count)]
@@ -172,10 +178,10 @@ def test_too_many_skipped_steps_in_a_row_end_the_run(line: Callable[..., Job]) -
 
 def test_a_failing_batch_ends_the_run_with_its_own_error(line: Callable[..., Job]) -> None:
     class Broken(Line):
-        def batch(self, step: int) -> Tensor:
+        def load(self, step: int) -> Tensor:
             if step == 3:
                 raise OSError("the store is gone")
-            return super().batch(step)
+            return super().load(step)
 
     with pytest.raises(OSError, match="the store is gone"):
         fit(Broken(), spec(), line())
@@ -191,7 +197,7 @@ def test_gradients_lie_in_memory_as_their_weights_do(line: Callable[..., Job]) -
                 torch.manual_seed(0)
                 self.model = nn.Conv2d(4, 6, 3)
 
-        def batch(self, step: int) -> Tensor:
+        def load(self, step: int) -> Tensor:
             return torch.randn(8, 4, 5, 5, generator=seeded("picture", step))
 
         def loss(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -199,7 +205,7 @@ def test_gradients_lie_in_memory_as_their_weights_do(line: Callable[..., Job]) -
 
     trained, expected = Picture(), Picture()
     fit(trained, spec(steps=1, optim=Optim(lr=0.1)), line())
-    loss, _ = expected.loss(expected.batch(0))
+    loss, _ = expected.loss(expected.load(0))
     loss.backward()
     nn.utils.clip_grad_norm_(expected.model.parameters(), Optim().clip_norm)
     torch.optim.AdamW(expected.model.parameters(), lr=0.1, betas=Optim().betas, weight_decay=0.0).step()
