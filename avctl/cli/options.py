@@ -56,6 +56,11 @@ _running = (
     click.option("-v", "verbose", is_flag=True, help="Also every row of the log."),
 )
 
+max_samples_option = click.option(
+    "--max-samples", type=click.IntRange(min=1), metavar="N",
+    help="A trial: preprocess only the first N files by their hash (-o preprocess.max_samples=N).",
+)  # fmt: skip
+
 
 def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """RECIPE and the options that decide what it is; the command is called with `recipe` and `options`."""
@@ -74,6 +79,8 @@ def _decorate(command: Callable[..., Any], options: tuple[Callable[..., Any], ..
             raise click.UsageError("`-q` and `-v` exclude each other")
         if words.get("force") and words.get("retry"):
             raise click.UsageError("`--force` makes everything again, `--retry` only dead letters: give one of them")
+        if (limit := words.pop("max_samples", None)) is not None:
+            words["overrides"] = (*words["overrides"], f"preprocess.max_samples={limit}")
         known = {name: words.pop(name) for name in Options.__dataclass_fields__ if name in words}
         return command(recipe=recipe, options=Options(**known, verbosity=verbose - quiet), **words)
 

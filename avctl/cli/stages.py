@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from avctl.cli.options import HAVE_DEAD_LETTERS, Options, running_options
+from avctl.cli.options import HAVE_DEAD_LETTERS, Options, max_samples_option, running_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,13 +32,14 @@ def _stage_command(name: str) -> click.Command:
             raise click.UsageError(f"`{name}` has no dead letters to retry")
         _make(recipe, options, only=name)
 
-    return command
+    return max_samples_option(command) if name == "preprocess" else command
 
 
 STAGE_COMMANDS = tuple(_stage_command(name) for name in HELP)
 
 
 @click.command()
+@max_samples_option
 @running_options
 def run(recipe: str, options: Options) -> None:
     """Make every artifact of RECIPE that is missing, in order."""

@@ -17,9 +17,9 @@ from avctl.curate.assemble import Tables
 EXAMPLES = 5  # names a line
 
 
-def funnel(tables: Tables, losses: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def funnel(tables: Tables, losses: Sequence[tuple[str, str]], beyond_max_samples: int = 0) -> dict[str, Any]:
     """Counts and examples of a finished data set, plain data. `losses` are (reason, URL) of what the crawl found and
-    holds no file of."""
+    holds no file of; files `beyond_max_samples` are there, and were not looked at."""
     names = {source["sha256"]: source["name"] for source in tables.sources}
     kept = [row for row in tables.clips if row["reason"] is None]
     dropped = [
@@ -31,8 +31,9 @@ def funnel(tables: Tables, losses: Sequence[tuple[str, str]]) -> dict[str, Any]:
     unfit = [source["name"] for source in tables.sources if not source["reason"] and not source["candidates"]]
     used = {row["source_sha256"] for row in kept}
     places = sum(source["places"] for source in tables.sources)
+    crawl = {"found": len(losses) + beyond_max_samples + len(tables.sources), "lost": _lines(losses)}
     return {
-        "crawl": {"found": len(losses) + len(tables.sources), "lost": _lines(losses)},
+        "crawl": crawl | ({"beyond_max_samples": beyond_max_samples} if beyond_max_samples else {}),
         "files": {
             "given": len(tables.sources),
             "quarantined": _lines(refused),
@@ -80,6 +81,8 @@ def _page(counts: dict[str, Any]) -> str:
     crawl, files, clips = counts["crawl"], counts["files"], counts["clips"]
     crawl_rows = [("found", crawl["found"], [], False)]
     crawl_rows += [(reason, *_cells(line)) for reason, line in crawl["lost"].items()]
+    if "beyond_max_samples" in crawl:
+        crawl_rows += [("beyond max_samples", crawl["beyond_max_samples"], [], True)]
     crawl_rows += [("files", files["given"], [], False)]
     file_rows = [("files given", files["given"], [], False)]
     file_rows += [(f"quarantined: {reason}", *_cells(line)) for reason, line in files["quarantined"].items()]

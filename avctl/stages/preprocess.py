@@ -53,7 +53,7 @@ def run(job: Job) -> None:
     plan = layout(clip, encoder.video_shapes, encoder.audio_shape) if encoder else layout(clip)
     tables = _tabulate(shards, workspace, Tabulator(preprocess, clip, encoder.fingerprint if encoder else None))
     _check(tables, preprocess)
-    _write(job, workspace, shards, tables, plan)
+    _write(job, workspace, shards, tables, plan, beyond_max_samples=len(sources) - len(tables.sources))
     shutil.rmtree(out / "work")
 
 
@@ -117,13 +117,20 @@ def _check(tables: Tables, preprocess: Preprocess) -> None:
         )
 
 
-def _write(job: Job, workspace: WorkFolder, shards: Sequence[Shard], tables: Tables, plan: StoreLayout) -> None:
+def _write(
+    job: Job,
+    workspace: WorkFolder,
+    shards: Sequence[Shard],
+    tables: Tables,
+    plan: StoreLayout,
+    beyond_max_samples: int,
+) -> None:
     """Build every product beside the old ones, then put them in place one after the other."""
     new = workspace.scratch
     job.report.note(f"writing {tables.num_kept} clips of {len(tables.sources)} files")
     write_arrays(new / "clips.zarr", workspace, shards, tables, plan)
     write_tables(new / "index.sqlite", tables)
-    counts = funnel(tables, read_losses(job.inputs["crawl"]))
+    counts = funnel(tables, read_losses(job.inputs["crawl"]), beyond_max_samples)
     write_funnel(new, counts)
     for name in PRODUCTS:
         _put(new / name, job.out / name)

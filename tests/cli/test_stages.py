@@ -69,3 +69,19 @@ def test_a_stage_whose_input_has_no_section_is_refused(avctl: Avctl, recipe_file
     recipe_file.write_text(recipe_file.read_text() + "\nloose = replace(fine, name='loose', crawl=None)\n")
     done = avctl("preprocess", "small.py::loose")
     assert done.returncode == 2 and "`preprocess` needs a crawl, and `small.py::loose` has no section" in done.stderr
+
+
+def test_a_trial_is_another_artifact_than_the_whole(avctl: Avctl, recipe_file: Path):
+    def fingerprint(*words: str) -> str:
+        planned = json.loads(avctl(*words, "small.py", "-n", "--json").stdout)["planned"]
+        return {row["stage"]: row["fingerprint"] for row in planned}["preprocess"]
+
+    trial = fingerprint("preprocess", "--max-samples", "3")
+    assert trial == fingerprint("run", "--max-samples", "3") == fingerprint("run", "-o", "preprocess.max_samples=3")
+    assert trial != fingerprint("preprocess") and trial != fingerprint("preprocess", "--max-samples", "4")
+
+
+def test_a_trial_is_refused_where_nothing_is_preprocessed(avctl: Avctl, recipe_file: Path):
+    for words in (("train", "small.py", "--max-samples", "3"), ("preprocess", "small.py", "--max-samples", "0")):
+        done = avctl(*words)
+        assert done.returncode == 2 and "--max-samples" in done.stderr

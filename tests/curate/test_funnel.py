@@ -39,6 +39,14 @@ def test_every_file_and_clip_is_in_one_line() -> None:
     assert (counts["max_skew_samples"], counts["splits"]) == (0.4, {"train": 1})
 
 
+def test_files_that_a_trial_left_out_have_their_line(tmp_path: Path) -> None:
+    counts = funnel(tables(), LOSSES, beyond_max_samples=5)
+    assert counts["crawl"]["found"] == 19 and counts["crawl"]["beyond_max_samples"] == 5
+    write_funnel(tmp_path, counts)
+    assert "beyond max_samples" in (tmp_path / "funnel.html").read_text()
+    assert "beyond_max_samples" not in funnel(tables(), LOSSES)["crawl"]
+
+
 def test_the_page_stands_alone_and_escapes_names(tmp_path: Path) -> None:
     write_funnel(tmp_path, funnel(tables(), LOSSES))
     page = (tmp_path / "funnel.html").read_text()

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,9 +23,12 @@ import pytest
 from avctl.job import InputError, Interrupted, Job, StageError
 from avctl.media.mux import write_mp4
 from avctl.recipe import replace
-from avctl.schema import MDCT, Clip, Crawl, Directory, Filters, Haar, Integrity, Preprocess, Recipe, Runtime, Split
+from avctl.schema import MDCT, Clip, Crawl, Directory, Filters, Haar, Integrity, Preprocess, Ray, Recipe, Runtime, Split
 from avctl.stages.preprocess import run
 from avctl.store.reader import ClipStore
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 RECIPE = Recipe(
     name="small",
@@ -182,6 +185,25 @@ def test_an_interrupted_run_is_picked_up_and_gives_the_same_bytes(done: Path, cr
         run(first)
     assert list((tmp_path / "out" / "work").glob("0*"))
     run(job(tmp_path / "out", crawl))
+    assert digest(tmp_path / "out") == digest(done)
+
+
+def test_a_trial_takes_the_first_files_by_their_hash(done: Path, crawl: Path, tmp_path: Path) -> None:
+    run(job(tmp_path / "out", crawl, with_preprocess(max_samples=4)))
+    with closing(sqlite3.connect(tmp_path / "out" / "index.sqlite")) as index:
+        names = [sha256 for (sha256,) in index.execute("SELECT sha256 FROM sources")]
+    with closing(sqlite3.connect(crawl / "ledger.sqlite")) as ledger:
+        assert names == [h for (h,) in ledger.execute("SELECT sha256 FROM files ORDER BY sha256 LIMIT 4")]
+    counts = json.loads((tmp_path / "out" / "funnel.json").read_text())
+    assert (counts["crawl"]["found"], counts["crawl"]["beyond_max_samples"]) == (10, 6)
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_same_bytes(done: Path, crawl: Path, tmp_path: Path, ray_cluster: Cluster) -> None:
+    assert ray_cluster.address
+    on_ray = replace(RECIPE, runtime=Runtime(pool=Ray(address=ray_cluster.address)))
+    here = os.path.relpath(tmp_path / "out")  # the workers of a cluster stand elsewhere
+    run(job(Path(here), Path(os.path.relpath(crawl)), on_ray))
     assert digest(tmp_path / "out") == digest(done)
 
 
