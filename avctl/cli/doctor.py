@@ -16,17 +16,28 @@ import click
 
 from avctl.cli.options import json_option, store_option
 from avctl.cli.table import Row, print_table, size
-from avctl.errors import MachineError
+from avctl.errors import InputError, MachineError, UsageError
 
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)\s*(?P<wants>[^;]*)(?:;(?P<marker>.*))?")
 _EXTRA = re.compile(r"extra\s*==\s*['\"](?P<extra>\w+)['\"]")
 
 
 @click.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--parity", is_flag=True, help="Compare what the decode engines of this machine make of FILES.")
+@click.option("--min-psnr", type=float, help="With --parity: decibels that are enough; a recipe's default without it.")
 @store_option
 @json_option
-def doctor(store: Path, as_json: bool) -> None:
-    """Say what this machine has and what it lacks; leave with 6 if avctl cannot run."""
+def doctor(files: tuple[Path, ...], parity: bool, min_psnr: float | None, store: Path, as_json: bool) -> None:
+    """Say what this machine has and what it lacks; leave with 6 if avctl cannot run.
+
+    With --parity FILES: a line for every file and decode engine, against PyAV; leave with 4 where one decodes wrongly.
+    """
+    if parity != bool(files) or (min_psnr is not None and not parity):
+        raise UsageError("`--parity` takes files, and only it does: avctl doctor --parity FILE...")
+    if parity:
+        _parity(files, min_psnr, as_json)
+        return
     rows = [*_machine(store), *_packages()]
     if as_json:
         click.echo(json.dumps({"rows": rows}))
@@ -35,6 +46,37 @@ def doctor(store: Path, as_json: bool) -> None:
     missing = [row["what"] for row in rows if row["state"] == "missing"]
     if missing:
         raise MachineError(f"missing: {', '.join(missing)}", "pip install -e .")
+
+
+def _parity(files: tuple[Path, ...], min_psnr: float | None, as_json: bool) -> None:
+    from avctl.media.parity import compare, engines
+    from avctl.media.probe import MediaError
+    from avctl.schema import Decode
+
+    least = Decode().min_psnr_db if min_psnr is None else min_psnr
+    found, lacking = engines()
+    rows = []
+    for path in files:
+        try:
+            rows += compare(path, found)
+        except MediaError as error:
+            raise InputError(f"`{path}` does not decode: {error}") from error
+    if as_json:
+        click.echo(json.dumps({"rows": [row.plain() for row in rows], "lacking": lacking}))
+    else:
+        print_table([_short(row.plain()) for row in rows], "nothing")
+        for name, why in lacking.items():
+            click.echo(f"not compared: {name}, {why}", err=True)
+    wrong = [f"{row.engine} on {row.file}" for row in rows if row.is_below(least)]
+    if wrong:
+        hint = "`decode=Decode(engine=...)` of a recipe: files below its `min_psnr_db` fall back to PyAV"
+        raise InputError(f"not the frames or the sound of PyAV, or below {least:g} dB: {', '.join(wrong)}", hint)
+
+
+def _short(row: Row) -> Row:
+    """Numbers to four digits, and nothing where there is nothing."""
+    texts = {name: f"{value:.4g}" for name, value in row.items() if isinstance(value, float)}
+    return {name: "" if value is None else value for name, value in row.items()} | texts
 
 
 def _machine(store: Path) -> list[Row]:

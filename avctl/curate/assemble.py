@@ -92,6 +92,7 @@ class Tabulator:
             "key": self._key(source, candidate),
             "skew": candidate.skew,
             "padded": candidate.padded,
+            "engine": candidate.engine,
             **candidate.scores,
         }
 
@@ -102,6 +103,8 @@ class Tabulator:
         clip = self.clip.model_dump(mode="json", exclude={"other_seconds", "other_sizes"})
         clip |= {"seconds": self._seconds(candidate), "size": candidate.size or self.clip.size}
         parts = {"source": source.sha256, "start_s": candidate.start_s, "clip": clip, **self._made_by}
+        if candidate.engine not in (None, "pyav"):
+            parts["engine"] = candidate.engine
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _add_source(self, source: Source, outcome: Outcome) -> None:
@@ -109,6 +112,7 @@ class Tabulator:
         if outcome.reason:
             self.tables.quarantine.append(row)
         candidates = {"places": outcome.places, "candidates": len(outcome.clips)}
+        candidates |= {"fallback": outcome.facts.get("fallback")}  # why PyAV decoded it and not the engine asked for
         self.tables.sources.append(row | candidates | {"facts": json.dumps(outcome.facts, sort_keys=True)})
 
 

@@ -29,6 +29,7 @@ def funnel(tables: Tables, losses: Sequence[tuple[str, str]], beyond_max_samples
     ]
     refused = [(row["reason"], row["name"]) for row in tables.quarantine]
     unfit = [source["name"] for source in tables.sources if not source["reason"] and not source["candidates"]]
+    fell_back = [(source["fallback"], source["name"]) for source in tables.sources if source.get("fallback")]
     used = {row["source_sha256"] for row in kept}
     places = sum(source["places"] for source in tables.sources)
     crawl = {"found": len(losses) + beyond_max_samples + len(tables.sources), "lost": _lines(losses)}
@@ -40,6 +41,7 @@ def funnel(tables: Tables, losses: Sequence[tuple[str, str]], beyond_max_samples
             "too_short": {"count": len(unfit), "examples": unfit[:EXAMPLES]},  # no shot with sound holds a clip
             "all_clips_dropped": len(tables.sources) - len(refused) - len(unfit) - len(used),
             "used": len(used),
+            "fell_back": _lines(fell_back),  # decoded by PyAV, because the engine that was asked for could not
         },
         "clips": {
             "places": places,  # where a clip fits into a shot
@@ -91,6 +93,7 @@ def _page(counts: dict[str, Any]) -> str:
         ("every clip dropped", files["all_clips_dropped"], [], True),
         ("files used", files["used"], [], False),
     ]
+    file_rows += [(f"decoded by PyAV: {reason}", *_cells(line)) for reason, line in files["fell_back"].items()]
     clip_rows = [("clips that fit", clips["places"], [], False)]
     clip_rows += [("beyond max_clips", clips["beyond_max_clips"], [], True)]
     clip_rows += [(f"dropped: {reason}", *_cells(line)) for reason, line in clips["dropped"].items()]

@@ -16,6 +16,7 @@ from avctl.curate.proposals import glance, propose
 from avctl.curate.shots import Pictures, watch
 from avctl.media.cut import Cut, cut, stretch
 from avctl.media.decode import Media
+from avctl.media.engines.fallback import Reader
 from avctl.media.probe import MediaError
 from avctl.media.survey import Unsurveyable, survey
 from avctl.recipe.content import sha256
@@ -53,11 +54,14 @@ class Candidate:
         """The inverse of `dataclasses.asdict`, also by way of JSON."""
         return Candidate(**{**plain, "size": plain["size"] and (plain["size"][0], plain["size"][1])})
 
-    def name_cut(self, made: Cut) -> None:
-        """Say what was cut of the source."""
+    def name_cut(self, made: Cut, engine: str) -> None:
+        """Say what was cut of the source, and what decoded it."""
+        self.engine = engine
         self.clip_id, self.skew, self.padded = clip_id(made), made.skew, made.padded
         (self.frames, height, width, _), self.samples = made.frames.shape, len(made.audio)
         self.size = height, width
+
+    engine: str | None = None  # that decoded its frames
 
 
 @dataclass
@@ -103,27 +107,31 @@ def clip_id(made: Cut) -> str:
 
 def _clips(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) -> list[Cut]:
     found: list[tuple[Candidate, Cut | None]] = []
+    reader = Reader(media, preprocess.decode)
     for pictures in _seen(media, outcome, preprocess, clip):
         for place in _places(media, pictures, outcome, preprocess.shots, clip):
-            found.append(_clip(media, pictures, place, preprocess, clip))
+            found.append(_clip(reader, pictures, place, preprocess, clip))
             outcome.clips.append(found[-1][0])
     found.sort(key=lambda pair: pair[0].start_s)
     outcome.clips = [candidate for candidate, _ in found]
+    if reader.fallback:
+        outcome.facts |= {"fallback": reader.fallback.reason, "fallback_detail": reader.fallback.detail}
     return [made for _, made in found if made]
 
 
 def _clip(
-    media: Media, pictures: Pictures, place: Place, preprocess: Preprocess, clip: Clip
+    reader: Reader, pictures: Pictures, place: Place, preprocess: Preprocess, clip: Clip
 ) -> tuple[Candidate, Cut | None]:
     """The clip of one place, scored; cut if no filter drops it."""
+    media = reader.media
     bucket = clip.bucket(upright_size(media), place.seconds)
     sound = stretch(media, place.start_s, bucket)
     scores = score(media, pictures, sound, place.start_s, place.seconds)
     candidate = Candidate(place.start_s, scores.plain(), judge(scores, preprocess.filters))
     if candidate.reason:
         return candidate, None
-    made = cut(media, place.start_s, bucket, sound)
-    candidate.name_cut(made)
+    made = cut(media, place.start_s, bucket, sound, reader)
+    candidate.name_cut(made, reader.used)
     return candidate, made
 
 

@@ -45,7 +45,7 @@ class Budget:
     """What one item may use."""
 
     seconds: float
-    memory_mb: int  # beyond what a fresh worker has
+    memory_mb: int | None  # of address space, beyond what a fresh worker has; None: no limit
     output_mb: int  # written to any one file
 
 
@@ -152,7 +152,8 @@ def limited_files(size: int) -> Iterator[None]:
 def _serve(connection: Connection, work: Work[Any, Any], budget: Budget) -> None:
     """The life of a worker. It ends when its parent closes the connection or dies."""
     end_with_parent()
-    _limit_memory(budget.memory_mb)
+    if budget.memory_mb is not None:
+        _limit_memory(budget.memory_mb)
     try:
         connection.send(("ready", None))
         while True:

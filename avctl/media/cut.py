@@ -12,6 +12,7 @@ import numpy as np
 
 from avctl.media.audio import Sound, conform, to_int16
 from avctl.media.decode import Media
+from avctl.media.engines.fallback import Reader
 from avctl.media.probe import MediaError
 from avctl.schema import Clip
 
@@ -29,13 +30,13 @@ class Cut:
     padded: int  # samples of silence added where the track has not begun yet or has ended
 
 
-def cut(media: Media, start_s: float, clip: Clip, sound: Sound | None = None) -> Cut:
+def cut(media: Media, start_s: float, clip: Clip, sound: Sound | None = None, reader: Reader | None = None) -> Cut:
     """The clip that begins at `start_s` on the presentation clock of `media`.
 
-    `sound` may hold what `stretch` has already decoded. MediaError: `no_sound_here` where more than `MAX_PADDING_S`
-    of the clip has no sound, `truncated` where frames are missing.
+    `sound` may hold what `stretch` has already decoded; `reader` gives the frames, or else PyAV does. MediaError:
+    `no_sound_here` where more than `MAX_PADDING_S` of the clip has no sound, `truncated` where frames are missing.
     """
-    frames, shown = media.read(start_s + np.arange(clip.frames) / clip.fps, clip.size)
+    frames, shown = (reader or media).read(start_s + np.arange(clip.frames) / clip.fps, clip.size)
     heard = conform(sound or stretch(media, float(shown[0]), clip), clip.sample_rate, clip.channels)
     place = (shown[0] - heard.start_s) * clip.sample_rate  # of the first frame, in samples
     first = round(place)

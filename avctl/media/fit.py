@@ -9,8 +9,17 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-_UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
+UNSPECIFIED = 2  # the file does not say by which matrix its colours are coded
 _PLANAR_8_BIT = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
+_BT709, _BT601, _BT2020 = 1, 6, 9
+_LUMA_WEIGHTS = {  # of red and blue
+    _BT709: (0.2126, 0.0722),
+    4: (0.3, 0.11),
+    5: (0.299, 0.114),
+    _BT601: (0.299, 0.114),
+    7: (0.212, 0.087),
+    _BT2020: (0.2627, 0.0593),
+}
 _HD_LINES = 720  # from here on, a file that does not say is BT.709; below it is BT.601
 
 
@@ -46,7 +55,8 @@ class Geometry:
 
     @property
     def _target(self) -> tuple[int, int]:
-        return self.size if self.turns % 2 == 0 else self.size[::-1]
+        height, width = self.size
+        return (height, width) if self.turns % 2 == 0 else (width, height)
 
 
 class Fit:
@@ -76,9 +86,33 @@ class Fit:
 
 def colorspace(frame: av.VideoFrame) -> Colorspace | None:
     """The matrix to read a frame with where it does not say itself; None where it does."""
-    if frame.colorspace != _UNSPECIFIED:
+    if frame.colorspace != UNSPECIFIED:
         return None
     return Colorspace.ITU709 if frame.height >= _HD_LINES else Colorspace.ITU601
+
+
+def recolour(matrix: int, height: int) -> np.ndarray:
+    """(3, 3) float32 that turns RGB which a decoder made by BT.601, whatever the file says, into what it should be.
+
+    `matrix` is the file's own, by its number in ITU-T H.273; ValueError for one that is no matrix of luma and chroma.
+    """
+    if matrix == UNSPECIFIED:
+        matrix = _BT709 if height >= _HD_LINES else _BT601
+    if matrix not in _LUMA_WEIGHTS:
+        raise ValueError(f"colour matrix {matrix}")
+    return (_to_rgb(*_LUMA_WEIGHTS[matrix]) @ np.linalg.inv(_to_rgb(*_LUMA_WEIGHTS[_BT601]))).astype(np.float32)
+
+
+def _to_rgb(red: float, blue: float) -> np.ndarray:
+    """(3, 3) from luma and two chromas to RGB, by the weights of red and blue in luma (ITU-T H.273, 8.3)."""
+    green = 1 - red - blue
+    return np.array(
+        [
+            [1, 0, 2 * (1 - red)],
+            [1, -2 * blue * (1 - blue) / green, -2 * red * (1 - red) / green],
+            [1, 2 * (1 - blue), 0],
+        ]
+    )
 
 
 class Luma:

@@ -15,7 +15,7 @@ from avctl.errors import InputError
 from avctl.media.audio import conform, join, sound_of
 from avctl.media.fit import Fit
 from avctl.media.pick import TICK
-from avctl.media.probe import MediaError, open_media
+from avctl.media.probe import MediaError, open_media, refuse_hdr
 from avctl.media.scan import begin
 from avctl.schema import Clip
 
@@ -29,6 +29,7 @@ def load_frames(path: Path, clip: Clip, count: int) -> np.ndarray:
     frames: list[np.ndarray] = []
     with _opened(path, "video") as container:
         stream = container.streams.video[0]
+        refuse_hdr(stream)
         interval = 1 / float(stream.average_rate or clip.fps)
         decoded = (frame for frame in container.decode(stream) if frame.pts is not None)
         current = next(decoded, None)

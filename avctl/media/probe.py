@@ -20,6 +20,7 @@ FORMATS = (
     *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "flv", "ogg", "mpeg", "mpegts", "mpegvideo"),
     *("asf", "mxf", "nut", "rm", "dv", "gxf", "ivf", "h264", "hevc", "obu", "wav", "mp3", "aac", "flac", "aiff", "w64"),
 )
+_HDR = {16: "PQ", 18: "HLG"}  # transfer functions by their number in ITU-T H.273
 _OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS)}
 
 
@@ -67,7 +68,7 @@ def open_media(path: Path) -> InputContainer:
 
 
 def tracks(container: InputContainer) -> tuple[VideoStream, AudioStream]:
-    """The first picture track and the first sound track. MediaError: `no_video`, `no_audio`, `unsupported`."""
+    """The first picture track and the first sound track. MediaError: `no_video`, `no_audio`, `unsupported`, `hdr`."""
     video = [stream for stream in container.streams.video if not _is_cover(stream)]
     audio = container.streams.audio
     if not video:
@@ -77,6 +78,7 @@ def tracks(container: InputContainer) -> tuple[VideoStream, AudioStream]:
     for stream in (video[0], audio[0]):
         if stream.codec_context is None:
             raise MediaError("unsupported", f"the {stream.type} track has a codec that FFmpeg cannot decode")
+    refuse_hdr(video[0])
     return video[0], audio[0]
 
 
@@ -84,6 +86,13 @@ def one_thread(*streams: VideoStream | AudioStream) -> None:
     """Decode them without threads: one process a core is faster than several threads that wait for each other."""
     for stream in streams:
         stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
+
+
+def refuse_hdr(video: VideoStream) -> None:
+    """MediaError `hdr` for a picture whose levels mean another light: read as ordinary ones they look flat."""
+    transfer = _HDR.get(int(video.codec_context.color_trc))
+    if transfer:
+        raise MediaError("hdr", f"the picture is coded in {transfer}, and nothing here maps its tones")
 
 
 def probe(container: InputContainer, video: VideoStream, audio: AudioStream) -> Probe:

@@ -6,7 +6,7 @@ from avctl.schema.crawl import Crawl, Directory, Manifest, Source, Synthetic, We
 from avctl.schema.eval import Eval
 from avctl.schema.export import Export
 from avctl.schema.model import FrameAutoencoder, JointDiT, SentenceEncoder, WordEncoder
-from avctl.schema.preprocess import Content, Filters, Integrity, Preprocess, Refine, Shots, Split, TransNet
+from avctl.schema.preprocess import Content, Decode, Filters, Integrity, Preprocess, Refine, Shots, Split, TransNet
 from avctl.schema.recipe import Recipe
 from avctl.schema.runtime import Ray, Runtime
 from avctl.schema.sample import Request, Sample
@@ -17,6 +17,7 @@ __all__ = [
     "Clip",
     "Content",
     "Crawl",
+    "Decode",
     "Directory",
     "Eval",
     "Export",

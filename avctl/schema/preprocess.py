@@ -54,6 +54,13 @@ class Integrity(Spec):
     max_rejected: float = Field(default=0.5, ge=0, le=1)  # share of damaged files above which the stage fails
 
 
+class Decode(Spec):
+    """Who decodes the frames of clips. A file that the engine cannot decode falls back to PyAV; the index says why."""
+
+    engine: Literal["auto", "pyav", "dali", "torchcodec"] = "pyav"  # "auto": DALI where there is a GPU, else PyAV
+    min_psnr_db: float = Field(default=30.0, gt=0)  # of the first clip of every file, against PyAV: below it, fallback
+
+
 class Filters(Spec):
     """What a clip must be to be kept. Every score is a column of the index; `None` switches a threshold off."""
 
@@ -87,6 +94,7 @@ class Split(Spec):
 class Preprocess(Spec):
     shots: Shots = Shots()
     integrity: Integrity = Integrity()
+    decode: Decode = added(Decode())
     filters: Filters = Filters()
     split: Split = Split()
     video_codec: VideoCodec | None = None  # None: pixels only

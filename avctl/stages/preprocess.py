@@ -22,6 +22,8 @@ from avctl.curate.shots import load
 from avctl.curate.tally import Tally
 from avctl.curate.worker import Budget
 from avctl.job import InputError, Interrupted, Job, StageError
+from avctl.media.engines import build
+from avctl.media.engines.fallback import engine_of
 from avctl.schema import Preprocess
 from avctl.store.layout import StoreLayout, layout
 
@@ -67,13 +69,18 @@ def _prepare(
         for shard in shards:
             if workspace.is_committed(shard) and any(outcome.reason for outcome in workspace.outcomes(shard)):
                 workspace.withdraw(shard)
+    engine = build(engine_of(preprocess.decode))  # says what is not installed, before any work
     todo = [shard for shard in shards if not workspace.is_committed(shard)]
     total, left = sum(map(len, shards)), sum(map(len, todo))
     tally = Tally(job.report, total, done=total - left)
     pool = pool_of(
         job.recipe.runtime,
         PrepareShard(workspace.scratch, preprocess, job.recipe.clip),
-        Budget(preprocess.item_seconds, preprocess.item_memory_mb, preprocess.item_output_mb),
+        Budget(
+            preprocess.item_seconds,
+            None if engine.is_on_gpu else preprocess.item_memory_mb,
+            preprocess.item_output_mb,
+        ),
         encode,
         folders=(workspace.scratch, job.inputs["crawl"].absolute()),
         log=workspace.folder / "ray.log",
@@ -144,6 +151,8 @@ def _warn(job: Job, counts: dict[str, Any]) -> None:
     for name, share in (("valid", split.valid), ("test", split.test)):
         if split.kind == "random" and share and name not in counts["splits"]:
             job.report.warn(f'no clip fell to split `{name}`: with few sources, `preprocess.split.by` may be "clip"')
+    for reason, line in counts["files"]["fell_back"].items():
+        job.report.warn(f"{line['count']} files decoded by PyAV instead: {reason} ({', '.join(line['examples'])})")
     for reason, line in counts["files"]["quarantined"].items():
         job.report.warn(f"{line['count']} files quarantined: {reason} ({', '.join(line['examples'])})")
 

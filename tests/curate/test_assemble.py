@@ -83,7 +83,7 @@ def test_clips_of_every_bucket_lie_in_arrays_of_their_size(work: WorkFolder, tmp
     clip = replace(CLIP, other_seconds=(0.25,), other_sizes=((32, 16),))
     film = shard(0, "film")
     clips = [candidate(f"c{i}", float(i), bucket=bucket) for i, bucket in enumerate(clip.buckets)]
-    folder = work.scratch / film.name
+    folder = work.scratch / film.draft
     folder.mkdir()
     for file, sizes, dtype in (
         (FRAMES, [bucket.frames * bucket.size[0] * bucket.size[1] * 3 for bucket in clip.buckets], np.uint8),

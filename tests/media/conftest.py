@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -39,6 +40,8 @@ class Footage:
     times: tuple[float, ...] | None = None  # of every frame, for a variable rate
     video_options: dict[str, str] = field(default_factory=lambda: {"preset": "ultrafast", "crf": "12"})
     is_corner_marked: bool = False  # a red corner, top left as coded
+    pixel_aspect: int = 1  # width of a pixel over its height
+    is_moving: bool = False  # patches that move, so that no two frames are alike
 
     def write(self, folder: Path) -> Path:
         path = folder / self.name
@@ -73,11 +76,14 @@ class Footage:
         assert isinstance(stream, VideoStream)
         stream.height, stream.width = self.size
         stream.pix_fmt = self.pixel_format
+        stream.codec_context.sample_aspect_ratio = Fraction(self.pixel_aspect)
         stream.codec_context.time_base = stream.time_base = Fraction(1, 1_000 * self.fps)
         frames = []
         for time in self.frame_times():
             is_flash = self.event_s - 1e-6 <= time < self.event_s + 0.1
             pixels = np.full((*self.size, 3), 250 if is_flash else 16, np.uint8)
+            if self.is_moving:
+                pixels = patches(self.size, len(frames))
             if self.is_corner_marked:
                 pixels[:16, :16] = (255, 0, 0)
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
@@ -97,6 +103,48 @@ class Footage:
         frame.pts = round(self.audio_start_s * self.rate)
         resampler = av.AudioResampler(format=stream.codec_context.format, layout=self.layout, rate=self.rate)
         return resampler.resample(frame)
+
+
+def patches(size: tuple[int, int], index: int) -> np.ndarray:
+    """(H, W, 3) uint8: squares of random greys, faintly coloured, further to the left in every frame."""
+    random, shape = np.random.default_rng(0), (size[0] // 8 + 1, size[1] // 8 + 100)
+    colours = random.integers(40, 208, (*shape, 1), np.uint8) + random.integers(0, 9, (*shape, 3), np.uint8)
+    whole = colours.repeat(8, axis=0).repeat(8, axis=1)
+    return np.ascontiguousarray(whole[: size[0], 2 * index : 2 * index + size[1]])
+
+
+@pytest.fixture
+def turn() -> Callable[[Path, int], None]:
+    """Writes a rotation into the track header of an mp4's picture (ISO 14496-12, 8.3.2: nine 16.16 numbers)."""
+
+    def write(path: Path, degrees: int) -> None:
+        data = path.read_bytes()
+        cos, sin = {0: (1, 0), 90: (0, -1), 180: (-1, 0), 270: (0, 1)}[degrees]
+        matrix = struct.pack(">9i", *(round(v * 65_536) for v in (cos, sin, 0, -sin, cos, 0, 0, 0)), 1 << 30)
+        place = data.index(b"tkhd") + 4 + 40  # version 0: 40 bytes before the matrix
+        path.write_bytes(data[:place] + matrix + data[place + 36 :])
+
+    return write
+
+
+@pytest.fixture
+def cut_by_edit_list() -> Callable[[Path, Path, float], None]:
+    """Writes the same packets, those of the first seconds before time zero."""
+
+    def write(source: Path, target: Path, seconds: float) -> None:
+        with (
+            av.open(str(source)) as given,
+            av.open(str(target), "w", options={"avoid_negative_ts": "disabled"}) as file,
+        ):
+            streams = {stream.index: file.add_stream_from_template(stream) for stream in given.streams}
+            for packet in given.demux():
+                if packet.size and packet.pts is not None and packet.dts is not None and packet.time_base:
+                    ticks = round(seconds / packet.time_base)
+                    packet.pts, packet.dts = packet.pts - ticks, packet.dts - ticks
+                    packet.stream = streams[packet.stream_index]
+                    file.mux(packet)
+
+    return write
 
 
 @pytest.fixture

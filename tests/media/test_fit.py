@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 
 from avctl.media.decode import Media
-from avctl.media.fit import Fit, Luma
+from avctl.media.fit import Fit, Geometry, Luma, recolour
 
 Make = Callable[..., Path]
 
@@ -76,7 +76,9 @@ def test_luma_of_ten_bits_is_read_as_eight() -> None:
 
 
 @pytest.mark.parametrize(("degrees", "corner"), [(0, (0, 0)), (90, (-1, 0)), (180, (-1, -1)), (270, (0, -1))], ids=str)
-def test_a_turned_recording_is_shown_upright(footage: Make, degrees: int, corner: tuple[int, int]) -> None:
+def test_a_turned_recording_is_shown_upright(
+    footage: Make, turn: Callable[[Path, int], None], degrees: int, corner: tuple[int, int]
+) -> None:
     """The display matrix turns counterclockwise, so the corner that is coded top left goes to the left below."""
     path = footage(is_corner_marked=True, size=(48, 64))
     turn(path, degrees)
@@ -88,10 +90,32 @@ def test_a_turned_recording_is_shown_upright(footage: Make, degrees: int, corner
     assert frame[y, x, 0].mean() - frame[..., 0].mean() > 60
 
 
-def turn(path: Path, degrees: int) -> None:
-    """Write a rotation into the track header of an mp4's picture (ISO 14496-12, 8.3.2: nine 16.16 numbers)."""
-    data = path.read_bytes()
-    cos, sin = {0: (1, 0), 90: (0, -1), 180: (-1, 0), 270: (0, 1)}[degrees]
-    matrix = struct.pack(">9i", *(round(v * 65_536) for v in (cos, sin, 0, -sin, cos, 0, 0, 0)), 1 << 30)
-    place = data.index(b"tkhd") + 4 + 40  # version 0: 40 bytes before the matrix
-    path.write_bytes(data[:place] + matrix + data[place + 36 :])
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("shape", [(10, 9), (11, 12), (6, 13)])
+def test_the_middle_is_the_same_before_and_after_turning(shape: tuple[int, int], turns: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    geometry = Geometry((5, 6) if turns % 2 == 0 else (6, 5), 1.0, turns)
+    whole, cut = geometry.upright(pixels), geometry.upright(pixels[geometry.kept(*shape)])
+    top, left = ((room - length) // 2 for room, length in zip(whole.shape, cut.shape[:2], strict=False))
+    assert cut.shape[:2] == geometry.size
+    assert np.array_equal(cut, whole[top : top + cut.shape[0], left : left + cut.shape[1]])
+
+
+@pytest.mark.parametrize("matrix", [1, 5, 6, 7, 9])
+def test_colours_read_by_the_wrong_matrix_are_put_right(matrix: int) -> None:
+    """FFmpeg reads the same levels by BT.601 and by the matrix of the file."""
+    pixels = np.random.default_rng(0).integers(60, 196, (4, 4, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+    coded = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(format="yuv444p")
+    wrong, right = (
+        coded.reformat(format="rgb24", src_colorspace=value).to_ndarray() for value in (Colorspace.ITU601, matrix)
+    )
+    mended = wrong @ recolour(matrix, 480).T
+    assert np.abs(mended - right)[8::16, 8::16].max() < 4
+    assert matrix in (5, 6) or np.abs(wrong.astype(int) - right).max() > 8
+
+
+def test_a_file_that_names_no_matrix_is_read_by_its_height() -> None:
+    assert np.allclose(recolour(2, 480), np.eye(3), atol=1e-6)
+    assert np.array_equal(recolour(2, 720), recolour(1, 720))
+    with pytest.raises(ValueError, match="colour matrix 0"):
+        recolour(0, 480)

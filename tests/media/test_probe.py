@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from avctl.media.probe import open_media, probe, tracks
+from avctl.media.probe import MediaError, open_media, probe, tracks
 
 Make = Callable[..., Path]
 
@@ -22,6 +22,15 @@ def test_headers_are_told(footage: Make) -> None:
     assert (found.audio_codec, found.sample_rate, found.channels) == ("aac", 44_100, 6)
     assert found.video_end_s == pytest.approx(2.0)
     assert found.audio_end_s == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_high_dynamic_range_is_refused_by_name(footage: Make, name: str, transfer: str) -> None:
+    params = f"transfer={transfer}:colorprim=bt2020:colormatrix=bt2020nc"
+    path = footage(name=name, video_options={"preset": "ultrafast", "x264-params": params})
+    with open_media(path) as container, pytest.raises(MediaError, match=r"hdr: .* (PQ|HLG)"):
+        tracks(container)
 
 
 @pytest.mark.parametrize(
