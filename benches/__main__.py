@@ -9,14 +9,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benches import cli, pipeline, shots
+from benches import cli, pipeline, restart, shots, workers
 from benches.frame import Row, record
 
 BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
     "cli": cli.rows,
     "pipeline": pipeline.rows,
+    "restart": restart.rows,
     "shots": shots.rows,
     "tiny": pipeline.tiny,
+    "workers": workers.rows,
 }
 LONG = {"shots", "tiny"}  # run only if they are named
 

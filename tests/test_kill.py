@@ -17,9 +17,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -155,8 +158,30 @@ def require_same(key: str, made: Path, calm: Home) -> None:
         assert losses(made) == losses(calm.artifact(key))
 
 
+@pytest.fixture
+def ray_home(home: Home, ray_cluster: Cluster) -> Home:
+    """A copy of everything, where preprocess works on a Ray cluster."""
+    text = (home.folder / "mini.py").read_text()
+    text = text.replace("import FrameAutoencoder", "import Ray, FrameAutoencoder")
+    text = text.replace("Runtime(", f'Runtime(pool=Ray(address="{ray_cluster.address}"), ')
+    (home.folder / "mini.py").write_text(text)
+    return home
+
+
 @pytest.mark.parametrize("key", STAGES)
 def test_a_stage_killed_ten_times_ends_with_the_bytes_of_an_undisturbed_run(key: str, calm: Home, home: Home):
+    kill_often(key, calm, home)
+
+
+def test_a_cluster_whose_driver_is_killed_ten_times_makes_the_same_bytes(calm: Home, ray_home: Home):
+    ray_home.forget("preprocess")
+    start = time.monotonic()
+    require_same("preprocess", ray_home.make("preprocess"), calm)
+    ray_home.seconds = {"preprocess": time.monotonic() - start}  # longer than on one machine
+    kill_often("preprocess", calm, ray_home)
+
+
+def kill_often(key: str, calm: Home, home: Home) -> None:
     moments = random.Random(key)
     kills, seconds = 0, calm.seconds[key]
     home.forget(key)
@@ -188,6 +213,29 @@ def test_the_children_of_a_killed_command_end_and_do_no_harm(key: str, calm: Hom
 
 @pytest.mark.parametrize("key", ["crawl", "codec-preprocess", "codec-train", "preprocess", "train", "sample", "eval"])
 def test_a_stage_stopped_by_ctrl_c_says_so_and_goes_on_later(key: str, calm: Home, home: Home):
+    stop(key, calm, home)
+
+
+def test_a_cluster_stopped_by_ctrl_c_is_left_without_actors(calm: Home, ray_home: Home):
+    stop("preprocess", calm, ray_home)
+    deadline = time.monotonic() + 30
+    while (left := actors()) and time.monotonic() < deadline:
+        os.sched_yield()
+    assert left == []
+
+
+def actors() -> list[str]:
+    """The actors of preprocess on the cluster of this test."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"RAY_TMPDIR={os.environ['RAY_TMPDIR']}".encode() in (process / "environ").read_bytes():
+                found += [name for name in [(process / "cmdline").read_text()] if "ray::Preparing" in name]
+    return found
+
+
+def stop(key: str, calm: Home, home: Home) -> None:
+    """Ctrl-C in the middle, then the same command again."""
     home.forget(key)
     process = home.start(key, "--json", stderr=subprocess.PIPE)
     wait_for(process, "progress")

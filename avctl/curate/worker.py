@@ -59,6 +59,11 @@ class Worker(Generic[S, R]):
         self.done: list[R | Fault] = []
         self._was_killed = False  # by somebody else, at this item
 
+    @property
+    def pid(self) -> int:
+        """Of the process that it has now."""
+        return self._process.pid or 0
+
     def give(self, shard: S | None) -> None:
         """The next shard, or none."""
         self.shard, self.done = shard, []

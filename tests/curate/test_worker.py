@@ -150,7 +150,7 @@ if __name__ == "__main__":
     worker = Worker(Digest(Path(".")), Budget(60.0, 300, 1))
     worker.give(["hang"])
     worker.connection.poll(30)
-    print(worker._process.pid, flush=True)
+    print(worker.pid, flush=True)
     time.sleep(60)
 """
 
