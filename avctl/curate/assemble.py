@@ -93,6 +93,7 @@ class Tabulator:
             "skew": candidate.skew,
             "padded": candidate.padded,
             "engine": candidate.engine,
+            "phash": candidate.phash,
             **candidate.scores,
         }
 

@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from avctl.curate.filters import judge, score, upright_size
 from avctl.curate.integrity import audit, audit_damage, sound_end
+from avctl.curate.phash import phash
 from avctl.curate.places import Place, spread, starts
 from avctl.curate.proposals import glance, propose
 from avctl.curate.shots import Pictures, watch
@@ -45,9 +48,11 @@ class Candidate:
     clip_id: str | None = None
     skew: float | None = None
     padded: int | None = None
-    frames: int | None = None  # of the clip as it was cut; so are the two below
+    frames: int | None = None  # of the clip as it was cut; so is all that follows
     samples: int | None = None
     size: tuple[int, int] | None = None  # height, width
+    engine: str | None = None  # that decoded its frames
+    phash: str | None = None  # perceptual hash of the frame in its middle
 
     @staticmethod
     def of(plain: dict[str, Any]) -> Candidate:
@@ -56,12 +61,10 @@ class Candidate:
 
     def name_cut(self, made: Cut, engine: str) -> None:
         """Say what was cut of the source, and what decoded it."""
-        self.engine = engine
         self.clip_id, self.skew, self.padded = clip_id(made), made.skew, made.padded
         (self.frames, height, width, _), self.samples = made.frames.shape, len(made.audio)
-        self.size = height, width
-
-    engine: str | None = None  # that decoded its frames
+        self.size, self.engine = (height, width), engine
+        self.phash = phash(cv2.cvtColor(made.frames[self.frames // 2], cv2.COLOR_RGB2GRAY))
 
 
 @dataclass

@@ -25,6 +25,7 @@ CLIPS = {
     "truth": "TEXT",  # JSON; times on the clock of the clip
     "key": "TEXT",  # sha256 of source bytes, place, normalisation, decoder and codecs: another key, another clip
     "skew": "REAL",  # samples by which the sound starts after the first frame
+    "phash": "TEXT",  # perceptual hash of the frame in the middle: 64 bits as hex digits
     "engine": "TEXT",  # that decoded the frames: `pyav`, or another with its version
     "padded": "INTEGER",  # samples of silence added at the ends, where the source has no sound
     "video": "TEXT",  # name of the array; NULL, like the two below, for a clip without picture

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from av.video.stream import VideoStream
 
+from avctl.curate.phash import phash
 from avctl.curate.prepare import Outcome, Source, clip_id, prepare
 from avctl.media.cut import cut
 from avctl.media.decode import Media
@@ -39,6 +40,12 @@ def test_a_source_gives_as_many_clips_as_fit(source: Source) -> None:
     assert outcome.places == len(outcome.clips) == outcome.num_cut == len(cuts) == 3
     assert [candidate.clip_id for candidate in outcome.clips] == [clip_id(cut) for cut in cuts]
     assert outcome.facts["video_codec"] == "h264"
+
+
+def test_a_clip_has_the_perceptual_hash_of_its_middle(source: Source) -> None:
+    outcome, cuts = prepare(source, Preprocess(), CLIP)
+    middles = [cv2.cvtColor(made.frames[10], cv2.COLOR_RGB2GRAY) for made in cuts]
+    assert [candidate.phash for candidate in outcome.clips] == [phash(middle) for middle in middles]
 
 
 def test_at_most_so_many_clips_are_taken(source: Source) -> None:
