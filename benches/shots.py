@@ -32,8 +32,9 @@ R = TypeVar("R")
 PACKAGE = "moviepy==2.2.1"  # its source archive holds the film, under CC BY 3.0
 FILM = "moviepy_10_minutes.zip"
 TOLERANCE = 2  # frames
-# Checked by eye: frames that begin a shot behind a hard cut, and from behind one shot to the first frame of the next
-# where the picture dissolves, fades or closes. The credits change colour at 12,563; that is no change of shot.
+# What any of the detectors finds, checked by eye; what all of them miss is not in it. Frames that begin a shot behind a
+# hard cut, and from behind one shot to the first frame of the next where the picture dissolves, fades or closes. The
+# credits change colour at 12,563; that is no change of shot.
 CUTS = [
     285, 378, 553, 1145, 1346, 1456, 1531, 1666, 1711, 1763, 1813, 1919, 2154, 2194, 2394, 2494, 2704, 2831, 2901, 2963,
     3045, 3513, 3578, 3744, 3860, 3895, 3919, 3989, 4032, 4069, 4227, 4266, 4332, 4463, 4544, 4612, 4672, 4697, 4726,

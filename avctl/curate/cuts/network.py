@@ -2,7 +2,7 @@
 
 Three stacks of two blocks see frames at 27x48, 13x24 and 6x12; a block is four separable 3-D convolutions, dilated by
 1, 2, 4 and 8 frames. They run as 2-D convolutions over all frames, then over all pixels, channels last, which takes a
-quarter less time on a CPU than 3-D ones; batch normalization is folded into the latter. Two heads: the frame at which a
+fifth less time on a CPU than 3-D ones; batch normalization is folded into the latter. Two heads: the frame at which a
 shot ends, and all frames of a change.
 """
 
