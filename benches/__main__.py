@@ -9,16 +9,18 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benches import cli, pipeline, restart, shots, workers
+from benches import cli, loader, pipeline, restart, shots, store, workers
 from benches.frame import Row, record
 
 BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
     "cli": cli.rows,
-    "pipeline": pipeline.rows,
+    "store": store.rows,
+    "loader": loader.rows,
+    "workers": workers.rows,
     "restart": restart.rows,
+    "pipeline": pipeline.rows,
     "shots": shots.rows,
     "tiny": pipeline.tiny,
-    "workers": workers.rows,
 }
 LONG = {"shots", "tiny"}  # run only if they are named
 

@@ -9,7 +9,9 @@ import resource
 import statistics
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,47 @@ class Row:
         """A line of the results, with the record of the machine."""
         spread = {"median": self.median, "low": min(self.values), "high": max(self.values), "runs": len(self.values)}
         return json.dumps({**asdict(self), **spread, **record}, sort_keys=True)
+
+
+class Timings:
+    """How long named blocks of this process took, a value each time: for what alternates with its peers."""
+
+    def __init__(self, bench: str, command: str):
+        self._bench, self._command = bench, command
+        self._values: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self._left_out = (0.0, 0.0)
+
+    @contextmanager
+    def __call__(self, what: str, count: int = 1) -> Iterator[None]:
+        """The block does `count` things of this kind; its time is divided by that."""
+        self._left_out, start = (0.0, 0.0), _now()
+        yield
+        wall, processor = (end - begin - out for end, begin, out in zip(_now(), start, self._left_out, strict=True))
+        self._values[what].append((wall / count, processor / count))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside, within a block, is not counted."""
+        start = _now()
+        yield
+        spent = [end - begin for end, begin in zip(_now(), start, strict=True)]
+        self._left_out = (self._left_out[0] + spent[0], self._left_out[1] + spent[1])
+
+    def items(self) -> Iterator[tuple[str, tuple[float, ...], tuple[float, ...]]]:
+        """What was done, and seconds of wall and of processor."""
+        for what, values in self._values.items():
+            walls, processor = zip(*values, strict=True)
+            yield what, walls, processor
+
+    def rows(self) -> Iterator[Row]:
+        for what, walls, processor in self.items():
+            yield Row(self._bench, what, "ms of processor", self._command, tuple(1e3 * s for s in processor))
+            yield Row(self._bench, what, "ms", self._command, tuple(1e3 * s for s in walls))
+
+
+def _now() -> tuple[float, float]:
+    """Seconds of wall, and of processor in all threads of this process."""
+    return time.perf_counter(), time.process_time()
 
 
 def record() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Best fit over a window of the order: a pack begins with the clip that has waited longest, then takes the longest that
 still fits. The last pack of an epoch is closed as it is, so that every epoch holds every clip once; how many packs came
-before an epoch is counted by packing the epochs before it, 4 s a million clips.
+before an epoch is counted by packing the epochs before it, 3 s a million clips.
 """
 
 from __future__ import annotations

@@ -48,7 +48,9 @@ class ClipStore:
         size and its full length of picture and sound."""
         query = "SELECT * FROM clips WHERE reason IS NULL AND (? IS NULL OR split = ?) ORDER BY clip_id"
         with open_index(self.artifact / "index.sqlite") as index:
-            rows = [_clip_row(row) for row in index.execute(query, (split, split))]
+            found = index.execute(query, (split, split))
+            scores = [name for name, *_ in found.description if name not in CLIPS]
+            rows = [_clip_row(row, scores) for row in found]
         return [row for row in rows if clip is None or _is_of(row, clip)]
 
     def frames(self, row: ClipRow, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -126,7 +128,7 @@ def _is_of(row: ClipRow, clip: Clip) -> bool:
     return found == [video, audio]
 
 
-def _clip_row(row: Row) -> ClipRow:
+def _clip_row(row: Row, scores: Sequence[str]) -> ClipRow:
     return ClipRow(
         clip_id=row["clip_id"],
         split=row["split"],
@@ -136,8 +138,8 @@ def _clip_row(row: Row) -> ClipRow:
         start_s=row["start_s"],
         skew=row["skew"],
         key=row["key"],
-        scores={name: row[name] for name in row.keys() if name not in CLIPS},  # noqa: SIM118 - a Row yields values
-        **{kind: _place(*(row[column] for column in columns)) for kind, columns in PLACES.items()},
+        scores={name: row[name] for name in scores},
+        **{kind: _place(row[name], row[offset], row[length]) for kind, (name, offset, length) in PLACES.items()},
     )
 
 
