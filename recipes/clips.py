@@ -1,0 +1,62 @@
+"""A data set without a model: clips of 16 frames with their sound, cut out of a folder of videos of any kind.
+
+    avctl preprocess recipes/clips.py -o crawl.sources.0.path=/videos
+    avctl preprocess recipes/clips.py -o crawl.sources.0.path=/videos --max-samples 100
+    avctl preprocess recipes/clips.py::cluster -o crawl.sources.0.path=/videos -o runtime.pool.address=HOST:6379
+
+Nothing is rendered to a size that it does not have: wide, tall and square videos go to arrays of their own.
+"""
+
+from pathlib import Path
+
+from avctl.recipe import replace
+from avctl.schema import (
+    Clip,
+    Crawl,
+    Decode,
+    Directory,
+    Filters,
+    Integrity,
+    Preprocess,
+    Ray,
+    Recipe,
+    Runtime,
+    Shots,
+    Split,
+    TransNet,
+)
+
+recipe = Recipe(
+    name="clips",
+    clip=Clip(
+        seconds=2.0,
+        size=(160, 256),
+        other_sizes=((256, 160), (208, 208)),
+        fps=8,
+        sample_rate=16_000,
+        channels=1,
+    ),
+    crawl=Crawl(sources=(Directory(path=Path("videos")),)),
+    preprocess=Preprocess(
+        decode=Decode(engine="auto"),  # the video engine of a GPU where there is one
+        shots=Shots(max_clips=4),
+        integrity=Integrity(max_drift_s=1.0, max_rejected=1.0),  # refuse what cannot be used, and go on with the rest
+        filters=Filters(
+            min_height=480,
+            min_fps=23.9,
+            min_sharpness=20.0,
+            max_cuts_per_s=1.0,
+            min_snr_db=10.0,
+            max_silence=0.5,
+        ),
+        split=Split(valid=0.1, test=0.1),
+        shard_clips=1_000,
+    ),
+)
+
+cluster = replace(recipe, name="clips-cluster", runtime=Runtime(pool=Ray(address="127.0.0.1:6379")))
+careful = replace(  # dissolves and fades are found too, for several times the processor time
+    recipe,
+    name="clips-careful",
+    preprocess=replace(recipe.preprocess, shots=Shots(detector=TransNet(), max_clips=4)),
+)
