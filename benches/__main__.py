@@ -9,13 +9,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benches import cli, loader, pipeline, restart, shots, store, workers
+from benches import cli, loader, pipeline, preprocess, restart, shots, store, workers
 from benches.frame import Row, record
 
 BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
     "cli": cli.rows,
     "store": store.rows,
     "loader": loader.rows,
+    "preprocess": preprocess.rows,
     "workers": workers.rows,
     "restart": restart.rows,
     "pipeline": pipeline.rows,
