@@ -53,13 +53,15 @@ SECTIONS = Preprocess(), CLIP
 
 
 def _write_films(folder: Path) -> list[Source]:
-    """Two and a half seconds of 180p each, a pattern that moves and a tone; the last ones end in the middle."""
+    """2.5 s of 180p each, a square that moves over a pattern, and a tone; the last ones end in the middle."""
     made = []
     for number in range(FILMS + BAD):
         path = folder / f"{number}.mp4"
         noise = np.random.default_rng(number).integers(0, 255, (22, 40, 3), np.uint8)
         still = np.kron(noise, np.ones((8, 8, 1), np.uint8))
-        frames = np.stack([np.roll(still, 4 * t, axis=1) for t in range(60)])
+        frames = np.tile(still, (60, 1, 1, 1))
+        for t, frame in enumerate(frames):
+            frame[40:80, 4 * t : 4 * t + 40] = 255
         tone = 0.3 * np.sin(np.arange(40_000, dtype=np.float32) * (0.1 + 0.01 * number))[:, None]
         write_mp4(path, frames, tone, 24, 16_000)
         if number >= FILMS:
@@ -70,18 +72,19 @@ def _write_films(folder: Path) -> list[Source]:
 
 def _memory(folder: Path, sources: Sequence[Source]) -> dict[int, float]:
     """Megabytes that one worker holds, by the number of files that it had; the most that it ever held under -1."""
-    shard = Shard(0, tuple(sources[number % len(sources)] for number in range(LOOKS[-1])))
     worker = Worker(PrepareShard(folder / "memory", *SECTIONS), BUDGET)
-    worker.give(shard)
-    found = {}
-    while True:
-        is_finished = worker.listen()
-        if len(worker.done) in LOOKS:
-            found.setdefault(len(worker.done), _megabytes(worker.pid, "VmRSS"))
-        if is_finished:
-            found[-1] = _megabytes(worker.pid, "VmHWM")
-            worker.kill()
-            return found
+    found, count = {}, 0
+    many = [(source, 0) for _ in range(LOOKS[-1] // len(sources)) for source in sources]
+    for shard in group(many, LOOKS[1]):
+        worker.give(shard)
+        while not worker.listen():
+            if not worker.done:
+                found.setdefault(count, _megabytes(worker.pid, "VmRSS"))
+        count += len(shard)
+        found[count] = _megabytes(worker.pid, "VmRSS")
+    found[-1] = _megabytes(worker.pid, "VmHWM")
+    worker.kill()
+    return found
 
 
 def _megabytes(pid: int, field: str) -> float:

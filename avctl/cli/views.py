@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 INTERVAL_S = 10.0  # between two lines about the same phase in a log
+JSON_INTERVAL_S = 0.1  # the same for programs
 
 
 class Pace:
@@ -75,18 +76,22 @@ class PlainView:
 class JsonView:
     """One JSON object a line."""
 
-    def __init__(self, verbosity: int = 0):
-        self.verbosity = verbosity
+    def __init__(self, verbosity: int = 0, interval_s: float = JSON_INTERVAL_S):
+        self.verbosity, self.interval_s = verbosity, interval_s
         self._stage = ""
         self._paces: dict[str, Pace] = {}
+        self._shown: dict[str, float] = {}
 
     def begin(self, stage: str, title: str) -> None:
-        self._stage, self._paces = stage, {}
+        self._stage, self._paces, self._shown = stage, {}, {}
         self._print("begin", title=title)
 
     def progress(self, name: str, done: int, total: int | None, figures: dict[str, Any]) -> None:
-        if self.verbosity >= 0:
-            pace = self._paces.setdefault(name, Pace(done))
+        pace = self._paces.setdefault(name, Pace(done))
+        now, is_last = time.monotonic(), total is not None and done >= total
+        is_due = now - self._shown.get(name, -self.interval_s) >= self.interval_s
+        if self.verbosity >= 0 and (is_due or is_last):
+            self._shown[name] = now
             rate, left_s = pace.rate(done), pace.left_s(done, total)
             self._print("progress", phase=name, done=done, total=total, rate=rate, left_s=left_s, **figures)
 

@@ -86,6 +86,7 @@ def _prepare(
         log=workspace.folder / "ray.log",
     )
     with pool.run(todo) as steps:
+        tally.show(pool.num_workers)  # rate and time left count from here
         if encode and todo:
             encode.load()  # while the workers start
         for step in steps:

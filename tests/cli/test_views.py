@@ -70,6 +70,17 @@ def test_json_lines_are_json(capsys: pytest.CaptureFixture[str]):
     assert rows[1]["phase"] == "files" and rows[1]["total"] == 2 and rows[1]["stage"] == "crawl"
 
 
+def test_ten_thousand_items_are_few_json_lines_and_the_last_one_is_told(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+):
+    view = JsonView()
+    for number in range(1, 10_001):
+        clock[0] = number / 10_000
+        view.progress("files", number, 10_000, {})
+    rows = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(rows) <= 12 and [rows[0]["done"], rows[-1]["done"]] == [1, 10_000]
+
+
 def test_bars_show_rate_and_what_comes_with_them(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")
