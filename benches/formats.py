@@ -144,7 +144,7 @@ READERS: dict[str, Callable[[Kept], Read]] = {
 
 def in_order(kept: Kept) -> Iterator[np.ndarray]:
     """Every clip by webdataset."""
-    import webdataset
+    from webdataset import WebDataset  # pyright: ignore[reportAttributeAccessIssue]  # it fills its namespace itself
 
-    for sample in webdataset.WebDataset(str(kept.folder / "clips.tar"), shardshuffle=False).decode():
+    for sample in WebDataset(str(kept.folder / "clips.tar"), shardshuffle=False).decode():
         yield sample["npy"]

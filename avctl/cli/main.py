@@ -15,6 +15,7 @@ from avctl.cli.ls import ls
 from avctl.cli.plan import plan
 from avctl.cli.signals import LEFT_AT_ONCE
 from avctl.cli.stages import STAGE_COMMANDS, run
+from avctl.cli.webdataset import webdataset
 from avctl.errors import Failure, MachineError, StageError, UsageError
 
 
@@ -34,7 +35,7 @@ def avctl() -> None:
     """
 
 
-for command in (*STAGE_COMMANDS, run, plan, ls, doctor):
+for command in (*STAGE_COMMANDS, run, plan, ls, webdataset, doctor):
     avctl.add_command(command)
 
 

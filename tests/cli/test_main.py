@@ -29,7 +29,7 @@ def test_help_lists_the_commands_in_the_order_of_work(process: Avctl):
     done = process("--help")
     assert done.returncode == 0
     words = [line.split()[0] for line in done.stdout.partition("Commands:")[2].strip().splitlines()]
-    assert words == [*HELP, "run", "plan", "ls", "doctor"]
+    assert words == [*HELP, "run", "plan", "ls", "webdataset", "doctor"]
     assert process("--version").stdout.split()[-1] == __version__
 
 
