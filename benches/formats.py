@@ -69,6 +69,8 @@ def keep(folder: Path, samples: Sequence[Sample]) -> Kept:
 
 def avctl(kept: Kept) -> Read:
     store = ClipStore(kept.folder)
+    for place in kept.places:
+        store.shape(place)  # opens its array
 
     def read(clip: int, start: int, stop: int) -> np.ndarray:
         place = kept.places[clip]

@@ -50,15 +50,22 @@ def _windows(folder: Path) -> Iterator[Row]:
         wanted = [int(i) for i in draw.integers(NUM_CLIPS, size=READS)]
         starts = [int(draw.integers(shapes[i][0] - WINDOW + 1)) for i in wanted]
         for name, opened in READERS.items():
+            with timings(f"16-frame window, cold: {name}", READS):
+                for clip, start in zip(wanted, starts, strict=True):
+                    with timings.paused():
+                        kept.drop()
+                        read = opened(kept)
+                    read(clip, start, start + WINDOW)
+                    with timings.paused():
+                        del read  # mapped pages cannot be dropped
             read = opened(kept)
-            for state in ("cold", "warm"):
-                with timings(f"16-frame window, {state}: {name}", READS):
+            with timings(f"16-frame window, warm: {name}", READS):
+                with timings.paused():
                     for clip, start in zip(wanted, starts, strict=True):
-                        if state == "cold":
-                            with timings.paused():
-                                kept.drop()
                         read(clip, start, start + WINDOW)
-            del read  # mapped pages cannot be dropped
+                for clip, start in zip(wanted, starts, strict=True):
+                    read(clip, start, start + WINDOW)
+            del read
         with timings("16-frame window, in order: webdataset", NUM_CLIPS):
             for clip in in_order(kept):
                 clip[:WINDOW].copy()
