@@ -64,7 +64,7 @@ class Candidate:
         self.clip_id, self.skew, self.padded = clip_id(made), made.skew, made.padded
         (self.frames, height, width, _), self.samples = made.frames.shape, len(made.audio)
         self.size, self.engine = (height, width), engine
-        self.phash = phash(cv2.cvtColor(made.frames[self.frames // 2], cv2.COLOR_RGB2GRAY))
+        self.phash = phash(cv2.cvtColor(made.frames[len(made.frames) // 2], cv2.COLOR_RGB2GRAY))
 
 
 @dataclass
