@@ -9,11 +9,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benches import cli, loader, pipeline, preprocess, restart, shots, store, workers
+from benches import cli, decode, decode_gpu, loader, pipeline, preprocess, restart, shots, store, workers
 from benches.frame import Row, record
 
 BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
     "cli": cli.rows,
+    "decode": decode.rows,
     "store": store.rows,
     "loader": loader.rows,
     "preprocess": preprocess.rows,
@@ -22,8 +23,9 @@ BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
     "pipeline": pipeline.rows,
     "shots": shots.rows,
     "tiny": pipeline.tiny,
+    "decode_gpu": decode_gpu.rows,
 }
-LONG = {"shots", "tiny"}  # run only if they are named
+LONG = {"decode_gpu", "shots", "tiny"}  # run only if they are named
 
 
 @click.command()

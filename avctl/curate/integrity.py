@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+from itertools import pairwise
 
 from avctl.media.decode import Media
 from avctl.media.probe import MediaError
@@ -20,8 +20,8 @@ def audit(media: Media, integrity: Integrity) -> None:
         raise MediaError("no_audio", "no sound decodes")
     if len(scan.times) == 1:
         raise MediaError("one_frame", "the picture is a single frame")
-    if min(np.diff(scan.times)) <= 0:
-        raise MediaError("unordered", "the frames are not stamped in the order in which they are shown")
+    if min(end - begin for begin, end in pairwise(scan.times)) <= 0:
+        raise MediaError("out_of_order", "frames are shown out of order: the container does not say when")
     audit_damage(media, integrity)
     _audit_ends(media, integrity)
     if scan.peak < SILENT_PEAK:

@@ -61,6 +61,9 @@ class Media:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        self.close()
+
+    def close(self) -> None:
         self._container.close()
 
     def scan(self) -> Iterator[av.VideoFrame]:

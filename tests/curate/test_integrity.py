@@ -30,7 +30,7 @@ def test_a_sound_file_passes() -> None:
         ({"times": []}, "no_video"),
         ({"num_audio_frames": 0}, "no_audio"),
         ({"times": [0.0]}, "one_frame"),
-        ({"times": [0.0, 0.04, 0.12, 0.08]}, "unordered"),
+        ({"times": [0.0, 0.04, 0.12, 0.08]}, "out_of_order"),
         ({"damaged": 1}, "damaged"),
         ({"audio_end_s": 1.5}, "truncated"),
         ({"peak": 0.0}, "silent_audio"),

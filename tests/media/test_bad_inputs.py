@@ -112,6 +112,12 @@ def test_digital_silence_is_no_sound(footage: Make) -> None:
     assert reason(footage(volume=0.0)) == "silent_audio"
 
 
+def test_an_avi_with_pictures_out_of_order_has_no_times(footage: Make) -> None:
+    options = {"preset": "veryfast", "bf": "2"}
+    assert reason(footage(name="a.avi", is_moving=True, video_options=options)) == "out_of_order"
+    assert reason(footage(name="b.avi", is_moving=True, video_options=options | {"bf": "0"})) is None
+
+
 def test_a_single_frame_is_no_video(footage: Make) -> None:
     assert reason(footage(times=(0.0,))) == "one_frame"
 
@@ -147,6 +153,11 @@ def test_sound_that_ends_long_before_the_picture_is_drift(footage: Make) -> None
     assert outcome.reason is None
     assert all(clip.start_s + 1 <= 2.03 for clip in outcome.clips)  # only where there is sound
     assert len(clips) == 1
+
+
+def test_high_dynamic_range_is_refused(footage: Make) -> None:
+    options = {"preset": "ultrafast", "x264-params": "transfer=smpte2084:colorprim=bt2020:colormatrix=bt2020nc"}
+    assert reason(footage(video_options=options)) == "hdr"
 
 
 ODD_FILES = {

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from avctl.schema import MDCT, Content, Filters, Haar, Preprocess, Shots, Split, TransNet
+from avctl.schema import MDCT, Content, Decode, Filters, Haar, Preprocess, Shots, Split, TransNet
 
 Refusal = Callable[[Callable[[], object]], str]
 
@@ -21,6 +21,11 @@ def test_shares_add_up_to_one_at_most(refusal: Refusal):
 def test_shares_of_a_split_that_has_none_are_refused(refusal: Refusal):
     assert Split(kind="train").kind == "train"
     assert refusal(lambda: Split(kind="train", test=0.2)).startswith("`Split.test`: every clip goes to train")
+
+
+def test_frames_are_decoded_by_pyav_unless_a_recipe_says_otherwise(refusal: Refusal):
+    assert Preprocess().decode == Decode(engine="pyav", min_psnr_db=30.0)
+    assert "min_psnr_db" in refusal(lambda: Decode(min_psnr_db=0.0))
 
 
 def test_a_threshold_may_be_switched_off():

@@ -20,10 +20,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from avctl.errors import MachineError
 from avctl.job import InputError, Interrupted, Job, StageError
+from avctl.media.engines import build
+from avctl.media.engines.dali import has_gpu
 from avctl.media.mux import write_mp4
 from avctl.recipe import replace
-from avctl.schema import MDCT, Clip, Crawl, Directory, Filters, Haar, Integrity, Preprocess, Ray, Recipe, Runtime, Split
+from avctl.schema import (
+    MDCT,
+    Clip,
+    Crawl,
+    Decode,
+    Directory,
+    Filters,
+    Haar,
+    Integrity,
+    Preprocess,
+    Ray,
+    Recipe,
+    Runtime,
+    Split,
+)
 from avctl.stages.preprocess import run
 from avctl.store.reader import ClipStore
 
@@ -282,6 +299,31 @@ def test_pixels_alone_need_no_codec(crawl: Path, tmp_path: Path) -> None:
     store = ClipStore(tmp_path / "out")
     assert store.clips()[0].video_latents is None
     assert {row.split for row in store.clips()} == {"test", "unseen"}
+
+
+def test_the_engine_of_every_clip_is_told_and_why_it_is_not_the_one_asked_for(crawl: Path, tmp_path: Path) -> None:
+    """DALI decodes no H.264 on a processor, and on a GPU none of 16 pixels."""
+    work = job(tmp_path / "out", crawl, with_preprocess(decode=Decode(engine="dali")))
+    run(work)
+    with closing(sqlite3.connect(tmp_path / "out" / "index.sqlite")) as index:
+        assert {engine for (engine,) in index.execute("SELECT engine FROM clips WHERE reason IS NULL")} == {"pyav"}
+        reasons = [reason for (reason,) in index.execute("SELECT fallback FROM sources") if reason]
+    counts = json.loads((tmp_path / "out" / "funnel.json").read_text())["files"]
+    (reason,) = set(reasons)
+    assert reason == ("refused" if has_gpu() else "codec")
+    assert counts["fell_back"][reason]["count"] == len(reasons) >= counts["used"] > 0
+    assert f"decoded by PyAV: {reason}" in (tmp_path / "out" / "funnel.html").read_text()
+    assert isinstance(work.report, Said)
+    assert any(f"decoded by PyAV instead: {reason}" in warning for warning in work.report.warnings)
+
+
+def test_an_engine_that_is_not_installed_is_said_before_any_work(
+    crawl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build.cache_clear()
+    monkeypatch.setitem(sys.modules, "nvidia", None)
+    with pytest.raises(MachineError, match="nvidia-dali"):
+        run(job(tmp_path / "out", crawl, with_preprocess(decode=Decode(engine="dali"))))
 
 
 def test_a_crawl_without_files_is_an_input_error(tmp_path: Path) -> None:

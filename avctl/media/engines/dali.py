@@ -1,31 +1,29 @@
 """DALI: decode (NVDEC on a GPU), resize, crop and colour in one graph, several pieces of video a batch.
 
-DALI knows frames by their index alone and files only as a whole. So it gets an excerpt: the packets that the wanted
-frames need, in a container of its own in memory; a frame's index there is the rank of its time stamp. Every decoder of
-DALI's reads colours by BT.601; the graph turns them into what the file says. Without a GPU the same graph decodes VP8,
-VP9 and MJPEG on the processor.
+DALI knows frames by their index alone and files only as a whole, so it gets an excerpt of what the wanted frames need.
+Every decoder of DALI's reads colours by BT.601; the graph turns them into what the file says. Without a GPU the same
+graph decodes VP8, VP9 and MJPEG on the processor.
 """
 
 from __future__ import annotations
 
 import ctypes
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-import av
 import numpy as np
 
 from avctl.errors import MachineError
 from avctl.media.audio import Sound
 from avctl.media.decode import Media
 from avctl.media.engines import EngineError, refuse_what_only_pyav_does
+from avctl.media.excerpt import excerpts
 from avctl.media.fit import Geometry, recolour
 from avctl.media.pick import pick
 from avctl.media.probe import open_media, tracks
-from avctl.media.sparse import needed, stamps
+from avctl.media.sparse import stamps
 
 if TYPE_CHECKING:
     from nvidia.dali.pipeline import Pipeline
@@ -151,8 +149,9 @@ def _graph(is_on_gpu: bool) -> Pipeline:
 
 
 def _pieces(media: Media, times_s: np.ndarray, size: tuple[int, int]) -> list[Piece]:
-    """The request in pieces of which none takes more than `PIECE_BYTES`."""
-    chosen = pick(np.array(media.scanned.times), times_s, media.scanned.interval_s)
+    """The distinct frames of the request, ascending, in pieces of which none takes more than `PIECE_BYTES`."""
+    times = np.array(media.scanned.times)
+    chosen = np.unique(pick(times, times_s, media.scanned.interval_s))
     height, width = media.probe.height, media.probe.width
     geometry = Geometry(size, media.probe.pixel_aspect, media.scanned.rotation // 90 % 4)
     scaled = geometry.scaled(height, width)
@@ -160,41 +159,19 @@ def _pieces(media: Media, times_s: np.ndarray, size: tuple[int, int]) -> list[Pi
     begin = np.array([lines.start, columns.start], np.int32)
     shape = np.array([lines.stop, columns.stop], np.int32) - begin
     step = max(1, PIECE_BYTES // (3 * height * width))
-    return [
-        Piece(data, indices, np.array(scaled, np.float32), begin, shape, colours)
-        for first in range(0, len(chosen), step)
-        for data, indices, colours in [_excerpt(media, chosen[first : first + step])]
-    ]
-
-
-def _excerpt(media: Media, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A file (bytes,) of the packets that the frames `chosen` (T,) need, their indices in it, and their colours."""
-    with open_media(media.path) as file, io.BytesIO() as memory:
-        video = tracks(file)[0]
-        assert video.time_base is not None
-        wanted = [round(media.scanned.times[index] / video.time_base) for index in chosen.tolist()]
-        in_file: list[int] = []
-        # VP8 has no place in an mp4. Without an edit list every frame that is in the file is shown.
-        kind, options = ("matroska", {}) if media.probe.video_codec == "vp8" else ("mp4", {"use_editlist": "0"})
-        with av.open(memory, "w", format=kind, options=options) as target:
-            stream = target.add_stream_from_template(video)
-            for run in needed(file, video, sorted(set(wanted))):
-                for packet in run.packets:
-                    if packet.pts is None or packet.dts is None:
-                        raise EngineError("no_stamps", "the packets do not say when they are shown")
-                    in_file.append(packet.pts)
-                    packet.stream = stream
-                    target.mux(packet)
-        matrix = video.codec_context.colorspace
-        data = np.frombuffer(memory.getvalue(), np.uint8)
-    ranks = {stamp: rank for rank, stamp in enumerate(sorted(in_file))}
     try:
-        colours = recolour(int(matrix), media.probe.height)
-        return data, np.array([ranks[stamp] for stamp in wanted], np.int32), colours
-    except KeyError as error:
-        raise EngineError("frames", "some frames have no packet of their own") from error
+        parts = [
+            part
+            for first in range(0, len(chosen), step)
+            for part in excerpts(media.path, times[chosen[first : first + step]].tolist())
+        ]
+        colours = [recolour(part.matrix, height) for part in parts]
     except ValueError as error:
-        raise EngineError("colours", str(error)) from error
+        raise EngineError("stream", str(error)) from error
+    return [
+        Piece(part.data, part.indices, np.array(scaled, np.float32), begin, shape, colour)
+        for part, colour in zip(parts, colours, strict=True)
+    ]
 
 
 def _join(request: Request, parts: Sequence[np.ndarray | EngineError]) -> Frames | EngineError:
@@ -203,11 +180,12 @@ def _join(request: Request, parts: Sequence[np.ndarray | EngineError]) -> Frames
     if failed:
         return failed
     times = np.array(media.scanned.times)
+    chosen, places = np.unique(pick(times, times_s, media.scanned.interval_s), return_inverse=True)
     geometry = Geometry(size, media.probe.pixel_aspect, media.scanned.rotation // 90 % 4)
     frames = geometry.upright(np.concatenate(parts))  # pyright: ignore[reportCallIssue, reportArgumentType]
-    if frames.shape != (len(times_s), *size, 3):
-        return EngineError("frames", f"DALI gave {frames.shape}, not {(len(times_s), *size, 3)}")
-    return np.ascontiguousarray(frames), times[pick(times, times_s, media.scanned.interval_s)]
+    if frames.shape != (len(chosen), *size, 3):
+        return EngineError("frames", f"DALI gave {frames.shape}, not {(len(chosen), *size, 3)}")
+    return np.ascontiguousarray(frames if len(chosen) == len(places) else frames[places]), times[chosen[places]]
 
 
 def _sentence(message: str) -> str:
