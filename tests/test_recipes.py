@@ -30,7 +30,7 @@ def test_a_recipe_loads_and_says_first_what_it_is(ref: str):
     assert steps(shipped(ref), content)
 
 
-@pytest.mark.parametrize("ref", RECIPES)
+@pytest.mark.parametrize("ref", [ref for ref in RECIPES if shipped(ref).model])
 def test_the_patches_of_a_model_divide_its_latents(ref: str):
     recipe = shipped(ref)
     assert recipe.preprocess and recipe.preprocess.audio_codec and isinstance(recipe.model, JointDiT)
