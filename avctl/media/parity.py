@@ -23,6 +23,7 @@ from avctl.media.sparse import frames_at
 FRAMES = 16  # compared, spread over the file
 SIZE = (144, 256)  # of the compared frames: its longer side is that of the picture
 SOUND_S = 30.0  # compared, from the first frame on
+_DOUBT_DB = 1.0  # by which a neighbour must resemble a frame more: in a still scene all are alike, but for noise
 _LAG = 2_048  # samples searched on both sides: an encoder's delay is at most that
 
 
@@ -35,7 +36,9 @@ class Parity:
     frames: int | None = None  # in the file
     missing: int | None = None  # frames that PyAV finds and this engine does not; negative: the other way round
     time_s: float | None = None  # largest difference of presentation times
-    same: int | None = None  # of the `FRAMES` compared, those that look more like PyAV's than like its neighbours
+    same: int | None = (
+        None  # of the `FRAMES` compared, those that look no more like a neighbour of PyAV's frame than like it
+    )
     min_psnr_db: float | None = None
     median_psnr_db: float | None = None
     sound: float | None = None  # largest difference of samples, full scale 1, after the offset
@@ -133,12 +136,12 @@ def _chosen(media: Media) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def _num_same(media: Media, frames: np.ndarray, chosen: np.ndarray, size: tuple[int, int]) -> int:
-    """Frames that no neighbour of PyAV's frame resembles more than that frame itself."""
+    """Frames that no neighbour of PyAV's frame resembles clearly more than that frame itself."""
     times = np.array(media.scanned.times)
     around = np.clip(chosen[:, None] + np.array([-1, 0, 1]), 0, len(times) - 1)  # FRAMES 3
     known = media.read(times[around.reshape(-1)], size)[0].reshape(*around.shape, *frames.shape[1:])
     likeness = np.array([[psnr_db(a, b) for b in row] for a, row in zip(frames, known, strict=True)])
-    return int((likeness[:, 1] >= likeness.max(axis=1)).sum())
+    return int((likeness[:, 1] >= likeness.max(axis=1) - _DOUBT_DB).sum())
 
 
 def _compare_sound(media: Media, engine: Engine) -> tuple[float | None, int | None]:
