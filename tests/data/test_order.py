@@ -44,6 +44,14 @@ def test_three_files_are_read_at_a_time_and_clips_are_mixed_within_them() -> Non
     assert set(groups[0]) != {FILES[clip] for clip in order.epoch(1)[:30]}
 
 
+def test_the_clips_of_one_group_have_another_order_in_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two groups of one file each: what is left when the order of the files is taken away."""
+    monkeypatch.setattr(module, "FILES_AT_ONCE", 1)
+    order = Order(40, 0, ["a"] * 20 + ["b"] * 20)
+    of_a = [[clip for clip in order.epoch(epoch) if clip < 20] for epoch in range(3)]
+    assert len(set(map(tuple, of_a))) == 3
+
+
 @pytest.mark.usefixtures("few_files")
 @pytest.mark.parametrize("files", [[], FILES])
 def test_an_epoch_is_a_function_of_seed_and_number(files: list[str]) -> None:
