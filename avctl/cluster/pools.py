@@ -11,7 +11,9 @@ from avctl.curate.pool import LocalPool, Pool
 from avctl.curate.prepare import Outcome
 from avctl.curate.shards import Shard
 from avctl.curate.worker import Budget, Work
-from avctl.schema import Ray, Runtime
+from avctl.media.engines import build
+from avctl.media.engines.fallback import engine_of
+from avctl.schema import Decode, Ray, Runtime
 
 
 def pool_of(
@@ -20,24 +22,26 @@ def pool_of(
     budget: Budget,
     encode: Encode | None,
     *,
+    decode: Decode,
     folders: Sequence[Path],
     log: Path,
 ) -> Pool[Shard, Outcome]:
-    """Workers that run `work` within `budget`; a finished shard went through `encode` if there is one.
+    """Workers that run `work` within `budget`, on GPUs if `decode` means them; a finished shard went through `encode`.
 
     Each machine of a cluster must see `folders`; what the cluster says of itself goes to the file `log`.
     """
     match runtime.pool:
         case None:
-            local = LocalPool(work, runtime.num_workers, budget)
-            return EncodingPool(local, encode, lambda: _num_gpus(runtime)) if encode else local
+            num_gpus = _num_gpus() if build(engine_of(decode)).is_on_gpu else 0
+            local = LocalPool(work, runtime.num_workers, budget, num_gpus)
+            return EncodingPool(local, encode, _num_gpus if runtime.device != "cpu" else lambda: 0) if encode else local
         case Ray():
-            may_use_gpus = runtime.device != "cpu"
-            return RayPool(runtime.pool, work, budget, encode, gpus=may_use_gpus, folders=folders, log=log)
+            gpus = runtime.device != "cpu"
+            return RayPool(runtime.pool, work, budget, encode, gpus=gpus, decode=decode, folders=folders, log=log)
 
 
-def _num_gpus(runtime: Runtime) -> int:
+def _num_gpus() -> int:
     """That this process may use."""
     import torch
 
-    return 0 if runtime.device == "cpu" else torch.cuda.device_count()
+    return torch.cuda.device_count()

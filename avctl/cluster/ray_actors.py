@@ -14,6 +14,9 @@ from avctl.curate.prepare import Outcome
 from avctl.curate.shards import Shard
 from avctl.curate.worker import Budget, Fault, Work, Worker
 from avctl.errors import MachineError
+from avctl.media.engines import build
+from avctl.media.engines.fallback import engine_of
+from avctl.schema import Decode
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,13 @@ class Hello:
 
     host: str
     missing: tuple[Path, ...]
-    versions: dict[str, str]
+    versions: dict[str, str]  # and what decodes there
 
 
 class _Actor:
-    def hello(self, folders: Sequence[Path]) -> Hello:
+    def hello(self, folders: Sequence[Path], decode: Decode) -> Hello:
         missing = tuple(folder for folder in folders if not folder.is_dir())
-        return Hello(platform.node(), missing, versions())
+        return Hello(platform.node(), missing, _versions(decode))
 
 
 class Preparing(_Actor):
@@ -58,14 +61,19 @@ class Encoding(_Actor):
         yield from ()
 
 
-def require_alike(hello: Hello) -> None:
+def _versions(decode: Decode) -> dict[str, str]:
+    engine = build(engine_of(decode))
+    return {**versions(), engine.name: engine.version}
+
+
+def require_alike(hello: Hello, decode: Decode) -> None:
     """MachineError where a machine does not see the store, or would make other bytes than this one."""
     if hello.missing:
         raise MachineError(
             f"`{hello.host}` does not see `{hello.missing[0]}`",
             hint="all machines of the cluster need the same store: `--store` on a shared file system",
         )
-    for package, here in versions().items():
+    for package, here in _versions(decode).items():
         there = hello.versions.get(package)
         if there != here:
             found = f"{package} {there}" if there else f"no {package}"

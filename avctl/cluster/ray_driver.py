@@ -7,10 +7,11 @@ answer. It ends with its parent, and its actors end with it.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,6 +24,9 @@ from avctl.curate.prepare import Outcome
 from avctl.curate.shards import Shard
 from avctl.curate.worker import Budget, Fault, Work, end_with_parent
 from avctl.errors import Failure, MachineError, StageError
+from avctl.media.engines import build
+from avctl.media.engines.fallback import engine_of
+from avctl.schema import Decode
 
 _PATIENCE_S = 5.0  # for a connection
 _MOST_LOSSES = 5  # of the machines of one shard, or of actors before the first is ready: more is no accident
@@ -37,6 +41,7 @@ class Order:
     shards: tuple[Shard, ...]
     work: Work[Shard, Outcome]
     budget: Budget
+    decode: Decode
     folders: tuple[Path, ...]  # that every machine must see
     encode: Encode | None  # for the GPUs of the cluster, if it has some
 
@@ -56,8 +61,7 @@ def drive(connection: Connection, order: Order, log: Path) -> None:
     _redirect(log)
     try:
         num_cpus, num_gpus = _join(order.address)
-        num_gpus = num_gpus if order.encode else 0
-        connection.send(("joined", num_gpus > 0))
+        connection.send(("joined", order.encode is not None and num_gpus > 0))
         for event in _feed(order, order.num_workers or num_cpus, num_gpus):
             if event:
                 connection.send(event)
@@ -114,9 +118,11 @@ def _feed(order: Order, num_workers: int, num_gpus: int) -> Iterator[Event | Non
     import ray
 
     size = min(num_workers, len(order.shards))
-    preparing: _Crew[Shard] = _Crew(Preparing, (order.work, order.budget), {"num_cpus": 1}, size, order.folders)
-    on_gpus = {"num_gpus": 1, "num_cpus": 0}
-    encoding: _Crew[Prepared] = _Crew(Encoding, (order.encode,), on_gpus, min(num_gpus, size), order.folders)
+    decodes = build(engine_of(order.decode)).is_on_gpu
+    decoders, encoders = gpu_shares(decodes, order.encode is not None, size, num_gpus)
+    num_encoders = min(num_gpus, size) if encoders else 0
+    preparing = _Crew[Shard](Preparing, (order.work, order.budget), size, order, num_cpus=1, num_gpus=decoders)
+    encoding = _Crew[Prepared](Encoding, (order.encode,), num_encoders, order, num_cpus=0, num_gpus=encoders)
     preparing.todo.extend(order.shards)
     results: defaultdict[tuple[int, int], list[Outcome | Fault]] = defaultdict(list)  # by shard and attempt
     while preparing.is_busy or encoding.is_busy:
@@ -131,7 +137,7 @@ def _feed(order: Order, num_workers: int, num_gpus: int) -> Iterator[Event | Non
                     if result is not _END:
                         results[attempt].append(result)
                         yield "result", Result(*attempt, result)
-                    elif num_gpus:
+                    elif num_encoders:
                         encoding.todo.append(Prepared.of(shard, results.pop(attempt)))
                     else:
                         yield "finished", shard.number
@@ -139,6 +145,13 @@ def _feed(order: Order, num_workers: int, num_gpus: int) -> Iterator[Event | Non
             else:
                 for prepared, _ in encoding.take(ref, lambda prepared: prepared):
                     yield "finished", prepared.number
+
+
+def gpu_shares(decodes: bool, encodes: bool, num_workers: int, num_gpus: int) -> tuple[float, float]:
+    """How much of a GPU each worker and each encoder takes. Where both do, an encoder takes a quarter."""
+    encoder = 0.0 if not encodes or not num_gpus else 0.25 if decodes else 1.0
+    worker = (1 - encoder) * min(1, num_gpus / num_workers) if decodes else 0.0
+    return math.floor(worker * 10_000) / 10_000, encoder  # Ray's unit
 
 
 _END = object()
@@ -151,11 +164,11 @@ class _Crew(Generic[S]):
     """Actors of one kind. Each gets a shard when it is ready; one that is lost is replaced, and its shard goes to
     another."""
 
-    def __init__(self, kind: type, arguments: tuple, needs: dict[str, int], size: int, folders: Sequence[Path]):
+    def __init__(self, kind: type, arguments: tuple, size: int, order: Order, **needs: float):
         import ray
 
         self._make = ray.remote(kind).options(**needs, scheduling_strategy="SPREAD").remote
-        self._arguments, self._folders = arguments, folders
+        self._arguments, self._order = arguments, order
         self.todo: deque[S] = deque()
         self.starting: dict[Any, Any] = {}  # reference -> actor
         self.busy: dict[Any, tuple[Any, S]] = {}
@@ -195,12 +208,12 @@ class _Crew(Generic[S]):
 
     def _start(self) -> None:
         actor = self._make(*self._arguments)
-        self.starting[actor.hello.remote(self._folders)] = actor
+        self.starting[actor.hello.remote(self._order.folders, self._order.decode)] = actor
 
     def _greet(self, ref: Any) -> None:
         import ray
 
-        require_alike(ray.get(ref))
+        require_alike(ray.get(ref), self._order.decode)
         self._idle.append(self.starting.pop(ref))
         self._losses[-1] = 0
 

@@ -21,7 +21,7 @@ from avctl.curate.shards import Shard
 from avctl.curate.worker import Budget, Work
 from avctl.errors import MachineError
 from avctl.job import deaf_children
-from avctl.schema import Ray
+from avctl.schema import Decode, Ray
 
 _JOIN_S = 60.0  # to become part of the cluster
 _LEAVE_S = 10.0  # to end the actors
@@ -32,7 +32,7 @@ class RayPool:
     """Actors of a Ray cluster, each with a killable child. A finished shard went through `encode`: on the GPUs of the
     cluster if it has some and `gpus` may be used, else in the caller's thread.
 
-    Every machine must see `folders`. What Ray itself says goes to the file `log`.
+    Every machine must see `folders`, and mean the same by `decode`. What Ray itself says goes to the file `log`.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class RayPool:
         encode: Encode | None,
         *,
         gpus: bool,
+        decode: Decode,
         folders: Sequence[Path],
         log: Path,
     ):
@@ -52,7 +53,7 @@ class RayPool:
         self._encode, self._log = encode, log
         self._encodes_there = False
         there = encode if gpus else None
-        self._order = Order(ray.address, ray.workers, (), work, budget, tuple(folders), there)
+        self._order = Order(ray.address, ray.workers, (), work, budget, decode, tuple(folders), there)
 
     @contextmanager
     def run(self, shards: Sequence[Shard]) -> Iterator[Steps[Shard, Outcome]]:

@@ -54,17 +54,18 @@ class Pool(Protocol[S, R]):
 
 
 class LocalPool(Generic[S, R]):
-    """Processes on this machine that run `work`."""
+    """Processes on this machine that run `work`, shared out among its `num_gpus` GPUs."""
 
-    def __init__(self, work: Work[S, R], num_workers: int, budget: Budget):
-        self.num_workers = num_workers
+    def __init__(self, work: Work[S, R], num_workers: int, budget: Budget, num_gpus: int = 0):
+        self.num_workers, self._num_gpus = num_workers, num_gpus
         self._work, self._budget = work, budget
 
     def run(self, shards: Sequence[S]) -> AbstractContextManager[Steps[S, R]]:
         return supervised(lambda report, stop: self._supervise(deque(shards), report, stop))
 
     def _supervise(self, shards: deque[S], report: Report[S, R], stop: Event) -> None:
-        workers = [Worker(self._work, self._budget) for _ in range(min(self.num_workers, len(shards)))]
+        gpus = [number % self._num_gpus if self._num_gpus else None for number in range(self.num_workers)]
+        workers = [Worker(self._work, self._budget, gpu) for gpu in gpus[: len(shards)]]
         try:
             for worker in workers:
                 worker.give(shards.popleft())

@@ -50,10 +50,11 @@ class Budget:
 
 
 class Worker(Generic[S, R]):
-    """One process at a time, and the shard that it works on. `work` is sent to it by pickle."""
+    """One process at a time, and the shard that it works on. `work` is sent to it by pickle; of several GPUs, it sees
+    the one with the number `gpu`."""
 
-    def __init__(self, work: Work[S, R], budget: Budget):
-        self._work, self._budget = work, budget
+    def __init__(self, work: Work[S, R], budget: Budget, gpu: int | None = None):
+        self._work, self._budget, self._gpu = work, budget, gpu
         self._start()
         self.shard: S | None = None
         self.done: list[R | Fault] = []
@@ -98,7 +99,7 @@ class Worker(Generic[S, R]):
     def _start(self) -> None:
         self._is_ready = False
         self.connection, theirs = _spawn.Pipe()
-        self._process = _spawn.Process(target=_serve, args=(theirs, self._work, self._budget), daemon=True)
+        self._process = _spawn.Process(target=_serve, args=(theirs, self._work, self._budget, self._gpu), daemon=True)
         with deaf_children():
             self._process.start()
         theirs.close()
@@ -154,9 +155,12 @@ def limited_files(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
 
 
-def _serve(connection: Connection, work: Work[Any, Any], budget: Budget) -> None:
+def _serve(connection: Connection, work: Work[Any, Any], budget: Budget, gpu: int | None) -> None:
     """The life of a worker. It ends when its parent closes the connection or dies."""
     end_with_parent()
+    if gpu is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu] if visible else str(gpu)
     if budget.memory_mb is not None:
         _limit_memory(budget.memory_mb)
     try:

@@ -82,6 +82,7 @@ def _prepare(
             preprocess.item_output_mb,
         ),
         encode,
+        decode=preprocess.decode,
         folders=(workspace.scratch, job.inputs["crawl"].absolute()),
         log=workspace.folder / "ray.log",
     )

@@ -6,10 +6,10 @@ import multiprocessing
 import socket
 from pathlib import Path
 
-from avctl.cluster.ray_driver import Order, drive
+from avctl.cluster.ray_driver import Order, drive, gpu_shares
 from avctl.curate.shards import PrepareShard
 from avctl.curate.worker import Budget
-from avctl.schema import Clip, Preprocess
+from avctl.schema import Clip, Decode, Preprocess
 
 CLIP = Clip(seconds=1.0, size=(16, 16), fps=8, sample_rate=8_000)
 
@@ -19,7 +19,7 @@ def test_the_driver_sends_what_failed_and_ends(tmp_path: Path):
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
         work = PrepareShard(tmp_path, Preprocess(), CLIP)
-        order = Order(address, None, (), work, Budget(1.0, 1, 1), (), None)
+        order = Order(address, None, (), work, Budget(1.0, 1, 1), Decode(), (), None)
         ours, theirs = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(target=drive, args=(theirs, order, tmp_path / "log"))
         process.start()
@@ -28,3 +28,12 @@ def test_the_driver_sends_what_failed_and_ends(tmp_path: Path):
     process.join()
     assert kind == "failed" and address in error.message and "ray start" in error.hint
     assert process.exitcode == 0
+
+
+def test_workers_share_the_gpus_only_where_these_decode_and_leave_room_for_encoders():
+    assert gpu_shares(decodes=False, encodes=False, num_workers=16, num_gpus=2) == (0, 0)
+    assert gpu_shares(decodes=False, encodes=True, num_workers=16, num_gpus=2) == (0, 1)
+    assert gpu_shares(decodes=False, encodes=True, num_workers=16, num_gpus=0) == (0, 0)
+    assert gpu_shares(decodes=True, encodes=False, num_workers=16, num_gpus=2) == (0.125, 0)
+    assert gpu_shares(decodes=True, encodes=True, num_workers=16, num_gpus=2) == (0.0937, 0.25)
+    assert gpu_shares(decodes=True, encodes=True, num_workers=1, num_gpus=2) == (0.75, 0.25)

@@ -21,7 +21,7 @@ from avctl.curate.prepare import Outcome, Source
 from avctl.curate.shards import Shard
 from avctl.curate.worker import Budget, Fault
 from avctl.job import MachineError
-from avctl.schema import Ray
+from avctl.schema import Decode, Ray
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
@@ -73,7 +73,7 @@ def shards(*names: str) -> list[Shard]:
 def pool(cluster: Cluster | str, folder: Path, **settings) -> RayPool:
     address = cluster if isinstance(cluster, str) else cluster.address
     assert address
-    given = {"gpus": True, "folders": (folder,), "log": folder / "ray.log", **settings}
+    given = {"gpus": True, "decode": Decode(), "folders": (folder,), "log": folder / "ray.log", **settings}
     return RayPool(Ray(address=address), Digest(folder), BUDGET, given.pop("encode", None), **given)
 
 

@@ -87,3 +87,14 @@ def _report_and_wait(shard: list[str], done: list[str | Fault]) -> Generator[str
     if shard == ["b"]:
         time.sleep(60)
     yield str(os.getpid())
+
+
+def test_workers_are_shared_out_among_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")  # as Slurm does
+    with LocalPool(_say_gpu, 3, BUDGET, num_gpus=2).run([["a"], ["b"], ["c"]]) as steps:
+        seen = {step.shard[0]: step.results[0] for step in steps if step}
+    assert seen == {"a": "4", "b": "7", "c": "4"}
+
+
+def _say_gpu(shard: list[str], done: list[str | Fault]) -> Generator[str, None, None]:
+    yield os.environ["CUDA_VISIBLE_DEVICES"]
