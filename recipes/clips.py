@@ -1,8 +1,8 @@
 """A data set without a model: clips of 16 frames with their sound, cut out of a folder of videos of any kind.
 
-    avctl preprocess recipes/clips.py -o crawl.sources.0.path=/videos
-    avctl preprocess recipes/clips.py -o crawl.sources.0.path=/videos --max-samples 100
-    avctl preprocess recipes/clips.py::cluster -o crawl.sources.0.path=/videos -o runtime.pool.address=HOST:6379
+    avctl run recipes/clips.py -o crawl.sources.0.path=/videos
+    avctl run recipes/clips.py -o crawl.sources.0.path=/videos --max-samples 100
+    avctl run recipes/clips.py::cluster -o crawl.sources.0.path=/videos -o runtime.pool.address=HOST:6379
 
 Nothing is rendered to a size that it does not have: wide, tall and square videos go to arrays of their own.
 """

@@ -55,22 +55,26 @@ def _parity(files: tuple[Path, ...], min_psnr: float | None, as_json: bool) -> N
 
     least = Decode().min_psnr_db if min_psnr is None else min_psnr
     found, lacking = engines()
-    rows = []
+    rows, undecoded = [], []
     for path in files:
         try:
             rows += compare(path, found)
         except MediaError as error:
-            raise InputError(f"`{path}` does not decode: {error}") from error
+            undecoded.append(f"`{path}`: {error}")
     if as_json:
-        click.echo(json.dumps({"rows": [row.plain() for row in rows], "lacking": lacking}))
+        click.echo(json.dumps({"rows": [row.plain() for row in rows], "lacking": lacking, "undecoded": undecoded}))
     else:
         print_table([_short(row.plain()) for row in rows], "nothing")
         for name, why in lacking.items():
             click.echo(f"not compared: {name}, {why}", err=True)
+        for text in undecoded:
+            click.echo(f"does not decode: {text}", err=True)
     wrong = [f"{row.engine} on {row.file}" for row in rows if row.is_below(least)]
     if wrong:
         hint = "`decode=Decode(engine=...)` of a recipe: files below its `min_psnr_db` fall back to PyAV"
         raise InputError(f"not the frames or the sound of PyAV, or below {least:g} dB: {', '.join(wrong)}", hint)
+    if undecoded:
+        raise InputError(f"{len(undecoded)} of {len(files)} files do not decode, with any engine")
 
 
 def _short(row: Row) -> Row:

@@ -26,6 +26,7 @@ R = TypeVar("R")
 Work = Callable[[S, list[Any]], Generator[R, None, None]]  # (shard, done) -> results of `shard[len(done):]`
 
 _MEMORY_EXIT = 77  # exit code of a worker that met its memory limit
+_OPENCV_NO_MEMORY = -4  # `cv2.error.code`: OpenCV has no MemoryError
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _MOST_DETAIL = 500  # characters of what a library says
@@ -123,6 +124,9 @@ class Worker(Generic[S, R]):
         self._process.join()
         code = self._process.exitcode or 0
         if not self._is_ready:
+            if code == -signal.SIGKILL:
+                hint = "the machine may be out of memory: free some, or lower `runtime.workers`, and run it again"
+                raise MachineError("a worker was killed while it started", hint)
             raise MachineError(f"a worker cannot start: it ended with exit code {code}")
         if code == -signal.SIGALRM:
             return Fault("timeout", f"took longer than {self._budget.seconds:g} s")
@@ -190,6 +194,8 @@ def _work_through(connection: Connection, work: Work[Any, Any], budget: Budget, 
             raise
         except Exception as error:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            if getattr(error, "code", None) == _OPENCV_NO_MEMORY:
+                os._exit(_MEMORY_EXIT)
             if isinstance(error, OSError) and error.errno in _FULL_DISK:
                 connection.send(("full", error.strerror))
                 raise EOFError from error
@@ -200,7 +206,7 @@ def _work_through(connection: Connection, work: Work[Any, Any], budget: Budget, 
 def _meant(error: Exception, budget: Budget) -> Fault:
     if isinstance(error, OSError) and error.errno == errno.EFBIG:
         return Fault("output", f"wrote more than {budget.output_mb} MB")
-    return Fault("error", f"{type(error).__name__}: {error}"[:_MOST_DETAIL])
+    return Fault("error", " ".join(f"{type(error).__name__}: {error}".split())[:_MOST_DETAIL])
 
 
 def _limit_memory(megabytes: int) -> None:

@@ -112,7 +112,7 @@ def probe(container: InputContainer, video: VideoStream, audio: AudioStream) -> 
         channels=sound.channels,
         video_end_s=_end(video),
         audio_end_s=_end(audio),
-        end_s=(container.start_time or 0) / 1e6 + container.duration / 1e6 if container.duration else None,
+        end_s=_file_end(container),
     )
 
 
@@ -137,6 +137,14 @@ def _not_media(path: Path) -> MediaError:
 
 def _is_cover(stream: VideoStream) -> bool:
     return bool(stream.disposition & stream.disposition.attached_pic)
+
+
+def _file_end(container: InputContainer) -> float | None:
+    """Matroska states when the file ends, others how long it lasts."""
+    if not container.duration:
+        return None
+    start = 0 if "matroska" in container.format.name else container.start_time or 0
+    return (start + container.duration) / 1e6
 
 
 def _end(stream: VideoStream | AudioStream) -> float | None:

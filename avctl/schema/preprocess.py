@@ -44,6 +44,12 @@ class Shots(Spec):
     max_clips: int = Field(default=8, gt=0)  # of one source file
     sharpest_within_s: float = Field(default=0.5, ge=0)  # the start is the sharpest frame of this span
 
+    @model_validator(mode="after")
+    def _refines_shots(self) -> Shots:
+        if self.refine and not self.detector:
+            raise ValueError("`refine`: it splits the shots that a detector finds; alone it leaves hard cuts in clips")
+        return self
+
 
 class Integrity(Spec):
     """What a file must be before anything is judged; a violation is quarantined with its reason."""

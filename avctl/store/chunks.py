@@ -27,6 +27,9 @@ _CALL_BYTES, _CALL_CHUNKS = 2**30, 256  # at most, of one `preadv`: Linux takes 
 class DamagedStore(InputError):
     """The bytes of a store are not those that were written."""
 
+    def __init__(self, message: str):
+        super().__init__(message, "`avctl ls --verify` names every damaged file; `--force` makes the artifact again")
+
 
 class Shard(NamedTuple):
     """One open file: where its chunks begin, and how many bytes each takes with its checksum."""

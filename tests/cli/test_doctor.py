@@ -85,5 +85,6 @@ def test_parity_takes_files_that_are_films_and_nothing_else_takes_files(
     assert avctl("doctor", film).returncode == avctl("doctor", "--parity").returncode == 2
     assert avctl("doctor", "--min-psnr", 30).returncode == 2
     (tmp_path / "text.mp4").write_text("no film")
-    done = avctl("doctor", "--parity", tmp_path / "text.mp4")
+    done = avctl("doctor", "--parity", tmp_path / "text.mp4", film)
     assert done.returncode == 4 and "text.mp4" in done.stderr
+    assert "film.mp4" in done.stdout  # one file that does not decode hides no other

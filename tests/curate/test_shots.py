@@ -46,7 +46,7 @@ def test_refinement_splits_what_no_detector_did(tmp_path: Path, scene: Scene) ->
     frames = np.concatenate([scene(1, 40, (224, 224)), scene(2, 40, (224, 224), is_tiled=True)])
     write_mp4(tmp_path / "a.mp4", frames, np.full((64_000, 1), 0.1, np.float32), FPS, 16_000)
     with Media(tmp_path / "a.mp4") as media:
-        seen = watch(media.scan(), Shots(detector=None, refine=Refine()))
+        seen = watch(media.scan(), Shots(detector=Content(threshold=255.0), refine=Refine()))
     (_, behind), (first, _) = seen.shots
     assert 30 <= behind <= 40 <= first <= 50
 

@@ -11,6 +11,8 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from avctl.curate.worker import Budget, Fault, Worker, limited_files
@@ -44,6 +46,8 @@ class Digest:
                 os.kill(os.getpid(), signal.SIGSEGV)
             case "eat":
                 bytearray(2_000_000_000)
+            case "enlarge":
+                cv2.resize(np.zeros((2, 2), np.uint8), (40_000, 40_000))
             case "flood":
                 with limited_files(2**20):
                     (self.folder / "flood").write_bytes(bytes(2**20 + 1))
@@ -96,6 +100,7 @@ def worker(tmp_path: Path):
         ("hang", "timeout"),
         ("crash", "crash"),
         ("eat", "memory"),
+        ("enlarge", "memory"),
         ("flood", "output"),
         ("leave", "crash"),
         ("exit", "crash"),

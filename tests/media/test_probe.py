@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pytest
 
 from avctl.media.probe import MediaError, open_media, probe, tracks
@@ -22,6 +23,22 @@ def test_headers_are_told(footage: Make) -> None:
     assert (found.audio_codec, found.sample_rate, found.channels) == ("aac", 44_100, 6)
     assert found.video_end_s == pytest.approx(2.0)
     assert found.audio_end_s == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_a_file_that_starts_late_ends_when_it_ends(footage: Make, name: str) -> None:
+    path = footage(name=name, seconds=4.0, event_s=2.0)
+    late = path.with_stem("late")
+    with av.open(str(path)) as source, av.open(str(late), "w") as file:
+        streams = {stream.index: file.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.pts, packet.dts = (stamp + round(9 / packet.time_base) for stamp in (packet.pts, packet.dts))
+                packet.stream = streams[packet.stream.index]
+                file.mux(packet)
+    with open_media(late) as container:
+        found = probe(container, *tracks(container))
+    assert found.end_s == pytest.approx(13, abs=0.2)
 
 
 @pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from avctl.schema import MDCT, Content, Decode, Filters, Haar, Preprocess, Shots, Split, TransNet
+from avctl.schema import MDCT, Content, Decode, Filters, Haar, Preprocess, Refine, Shots, Split, TransNet
 
 Refusal = Callable[[Callable[[], object]], str]
 
@@ -36,3 +36,4 @@ def test_a_detector_has_the_threshold_of_its_kind(refusal: Refusal):
     assert Shots().detector == Content(threshold=27.0)
     assert Shots(detector=None).detector is None
     assert "threshold" in refusal(lambda: TransNet(threshold=27.0))
+    assert refusal(lambda: Shots(detector=None, refine=Refine())).startswith("`Shots.refine`: it splits the shots")
