@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 
 from avctl.codecs.build import build_audio_codec, build_video_codec
 from avctl.codecs.convert import from_pixels, from_samples
+from avctl.compute.threads import one_thread
 from avctl.schema import Clip, Preprocess, Trained
 
 BATCH = 16  # clips at once; fixed, because another batch size may round differently
@@ -54,7 +54,7 @@ class Encoder:
         for i, shapes in enumerate(zip((f.shape for f in frames), (a.shape for a in audio), strict=True)):
             alike[shapes].append(i)
         latents: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), one_thread():
             for clips in alike.values():
                 for first in range(0, len(clips), BATCH):
                     batch = clips[first : first + BATCH]
@@ -67,13 +67,3 @@ class Encoder:
     def _tensor(self, clips: Sequence[np.ndarray], batch: Sequence[int]) -> torch.Tensor:
         """(n, ...), those of the batch."""
         return torch.from_numpy(np.stack([clips[i] for i in batch])).to(self._device)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
