@@ -30,6 +30,8 @@ REPEATS = 3
 CLIP = Clip(seconds=2.0, size=(256, 448), fps=24, sample_rate=48_000)
 FILM_S = 596.5
 EVERY = Preprocess(shots=Shots(max_clips=300))  # all that fit
+BLIND = Preprocess(shots=Shots(detector=None, sharpest_within_s=0.0, max_clips=1))
+SMALL = Clip(seconds=10.0, size=(160, 256), fps=2, sample_rate=16_000, channels=1)  # 20 frames over ten seconds
 FEW = Preprocess(shots=Shots(max_clips=8))
 RECIPE = """
 from avctl.schema import Clip, Crawl, Directory, Filters, Preprocess, Recipe, Runtime, Shots
@@ -49,6 +51,7 @@ PARTS: tuple[Part, ...] = (
     ("scan: every frame and the sound decoded", lambda path: sum(1 for _ in Media(path).scan())),
     ("scan, shots and sharpness", lambda path: watch(Media(path).scan(), Shots())),
     ("all of it: every clip scored and cut to 256x448", lambda path: prepare(_source(path), EVERY, CLIP)),
+    ("one shot: 20 frames of 160x256 and their sound", lambda path: prepare(_source(path), BLIND, SMALL)),
 )
 
 

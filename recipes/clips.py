@@ -60,3 +60,8 @@ careful = replace(  # dissolves and fades are found too, for several times the p
     name="clips-careful",
     preprocess=replace(recipe.preprocess, shots=Shots(detector=TransNet(), max_clips=4)),
 )
+single = replace(  # every video is one shot already: only the frames of clips are decoded
+    recipe,
+    name="clips-single",
+    preprocess=replace(recipe.preprocess, shots=Shots(detector=None, sharpest_within_s=0.0, max_clips=4)),
+)

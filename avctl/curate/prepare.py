@@ -15,7 +15,7 @@ from avctl.curate.filters import judge, score, upright_size
 from avctl.curate.integrity import audit, audit_damage, sound_end
 from avctl.curate.phash import phash
 from avctl.curate.places import Place, spread, starts
-from avctl.curate.proposals import glance, propose
+from avctl.curate.proposals import glance, guessed, propose
 from avctl.curate.shots import Pictures, watch
 from avctl.media.cut import Cut, cut, stretch
 from avctl.media.decode import Media
@@ -134,6 +134,7 @@ def _clip(
     if candidate.reason:
         return candidate, None
     made = cut(media, place.start_s, bucket, sound, reader)
+    audit_damage(media, preprocess.integrity)
     candidate.name_cut(made, reader.used)
     return candidate, made
 
@@ -142,13 +143,18 @@ def _seen(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) ->
     """Every stretch of the picture that is worth decoding; while one is worked on, `media` holds its frames.
 
     That is the whole file, or of a file that holds more than twice the clips that are taken, as much as they need.
+    Where nobody looks for shots or for the sharpest frame, keyframes say enough.
     """
     shots = preprocess.shots
     length_s, most = clip.seconds + shots.sharpest_within_s, shots.max_clips
-    if (media.probe.end_s or 0) > 2 * most * length_s:
+    looks_at_all = shots.detector is not None or shots.sharpest_within_s > 0
+    if not looks_at_all or (media.probe.end_s or 0) > 2 * most * length_s:
         with suppress(Unsurveyable):
             keyframes = glance(survey(media))
             _audit(media, outcome, preprocess.integrity)
+            if not looks_at_all:
+                yield guessed(media.scanned.times, keyframes)
+                return
             for begin_s, end_s in propose(keyframes, _span(media), length_s + media.scanned.interval_s, most):
                 if len(outcome.clips) < most:
                     pictures = watch(media.span(begin_s, end_s), shots)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from avctl.curate.shots import laplacian_variance
+from avctl.curate.shots import Pictures, laplacian_variance
 from avctl.media.fit import Luma
 
 TRIES = 3  # stretches of one part, before it is given up
@@ -44,6 +44,14 @@ def glance(keyframes: Iterator[av.VideoFrame]) -> list[Keyframe]:
         thumbnail = cv2.resize(small, _THUMBNAIL, interpolation=cv2.INTER_AREA)
         found.append(Keyframe(frame.time, thumbnail, laplacian_variance(luma(frame))))
     return found
+
+
+def guessed(times_s: Sequence[float], keyframes: Sequence[Keyframe]) -> Pictures:
+    """A file as one shot, every frame as sharp as the keyframe before it. `times_s` are of all frames."""
+    times = np.array(times_s)
+    last = np.searchsorted([key.time_s for key in keyframes], times + 1e-6) - 1
+    sharpness = np.array([key.sharpness for key in keyframes])[np.maximum(last, 0)]
+    return Pictures(times, sharpness, np.array([[0, len(times)]]))
 
 
 def propose(

@@ -137,7 +137,11 @@ class Media:
             return held[bisect_left(held, first_s - TICK, key=begin) :]
         if self.scanned.interlaced or self.scanned.damaged:  # what a frame looks like depends on its neighbours
             return self._pictures_from(first_s)
-        return frames_at(self._container, self._video, stamps)
+        return map(self._noted, frames_at(self._container, self._video, stamps))
+
+    def _noted(self, frame: av.VideoFrame) -> av.VideoFrame:
+        self.scanned.damaged += frame.is_corrupt
+        return frame
 
     def _pictures_from(self, time_s: float, count_damage: bool = False) -> Iterable[av.VideoFrame]:
         """Frames in order, the first of them not later than `time_s`."""

@@ -37,7 +37,10 @@ class Refine(Spec):
 
 
 class Shots(Spec):
-    """Where a source cuts, and where clips lie between: none spans a cut."""
+    """Where a source cuts, and where clips lie between: none spans a cut.
+
+    With `detector=None` and `sharpest_within_s=0`, only the frames of clips are decoded, and some keyframes.
+    """
 
     detector: Detector | None = Content()  # None: every source is one shot
     refine: Refine | None = added(None)

@@ -133,6 +133,26 @@ def test_a_clip_of_a_survey_is_the_clip_that_a_scan_gives(tmp_path: Path) -> Non
             assert abs(found.skew) <= 0.5
 
 
+BLIND = Preprocess(shots=Shots(detector=None, sharpest_within_s=0.0, max_clips=60))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_where_nobody_looks_for_shots_only_the_frames_of_clips_are_decoded(tmp_path: Path, name: str) -> None:
+    source = film(tmp_path / name, 10)
+    outcome, cuts = prepare(source, BLIND, CLIP)
+    assert [candidate.start_s for candidate in outcome.clips] == pytest.approx(list(range(10)))
+    with Media(source.path) as media:
+        list(media.scan())
+        expected = [cut(media, float(second), CLIP) for second in range(10)]
+    assert all(np.array_equal(one.frames, other.frames) for one, other in zip(expected, cuts, strict=True))
+    assert all(candidate.scores["sharpness"] > 0 for candidate in outcome.clips)
+
+
+def test_damage_is_noticed_where_nobody_looked_before(tmp_path: Path) -> None:
+    source = damaged(film(tmp_path / "a.mkv", 10, sc_threshold="0"), at_s=4.5)
+    assert prepare(source, BLIND, CLIP)[0].reason in ("damaged", "truncated")
+
+
 def test_a_long_file_that_cannot_be_surveyed_is_decoded_whole(tmp_path: Path) -> None:
     outcome, cuts = prepare(film(tmp_path / "a.mkv", 60, codec="mpeg4"), FEW, CLIP)
     assert (len(cuts), outcome.facts["seen_s"]) == (3, pytest.approx(60))

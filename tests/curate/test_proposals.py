@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from avctl.curate.proposals import TRIES, Keyframe, glance, propose
+from avctl.curate.proposals import TRIES, Keyframe, glance, guessed, propose
 
 NOISE = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8)
 
@@ -56,3 +56,9 @@ def test_a_glance_keeps_time_colour_and_sharpness(name: str) -> None:
     assert found.time_s == 1.5
     assert found.thumbnail[4, 2].max() < 30 and found.thumbnail[4, 14, 0] > 200 > 60 > found.thumbnail[4, 14, 1]
     assert found.sharpness > 1
+
+
+def test_a_frame_is_guessed_to_be_as_sharp_as_the_keyframe_before_it() -> None:
+    seen = guessed([0.0, 0.5, 1.0, 1.5, 2.0], [key(0.5, 7.0), key(1.5, 9.0)])
+    assert seen.sharpness.tolist() == [7.0, 7.0, 7.0, 9.0, 9.0]
+    assert (seen.times.tolist(), seen.shots.tolist()) == ([0.0, 0.5, 1.0, 1.5, 2.0], [[0, 5]])
