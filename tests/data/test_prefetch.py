@@ -153,11 +153,13 @@ def test_a_process_that_is_killed_is_said(loads: Callable) -> None:
 
 
 SCRIPT = """
+import signal
 import sys
 sys.path.insert(0, sys.argv[1])
 from loads import load, same, prefetched
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may ignore it
     try:
         for _, process in prefetched(load, same, range(20, 10**9), workers=1):
             print(process, flush=True)
