@@ -1,3 +1,6 @@
+import socket
+import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,3 +56,17 @@ def test_a_part_of_another_version_is_not_served(client: httpx.Client) -> None:
 
 def test_a_part_beyond_the_end_is_refused(client: httpx.Client) -> None:
     assert client.get("/0f/000001.mp4", headers={"Range": "bytes=2048-"}).status_code == 416
+
+
+def test_a_client_that_hangs_up_is_no_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "0f").mkdir()
+    (tmp_path / "0f" / "000001.mp4").write_bytes(bytes(20_000_000))
+    with serving(tmp_path) as address:
+        url = httpx.URL(address)
+        with socket.create_connection((url.host, url.port or 0)) as line:
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by a reset
+            line.sendall(b"GET /0f/000001.mp4 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert line.recv(100)
+        while any("process_request_thread" in thread.name for thread in threading.enumerate()):
+            httpx.get(f"{address}robots.txt", headers={"Connection": "close"})
+    assert capfd.readouterr().err == ""
