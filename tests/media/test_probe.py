@@ -32,8 +32,9 @@ def test_a_file_that_starts_late_ends_when_it_ends(footage: Make, name: str) -> 
     with av.open(str(path)) as source, av.open(str(late), "w") as file:
         streams = {stream.index: file.add_stream_from_template(stream) for stream in source.streams}
         for packet in source.demux():
-            if packet.dts is not None:
-                packet.pts, packet.dts = (stamp + round(9 / packet.time_base) for stamp in (packet.pts, packet.dts))
+            if packet.pts is not None and packet.dts is not None:
+                packet.pts += round(9 / packet.time_base)
+                packet.dts += round(9 / packet.time_base)
                 packet.stream = streams[packet.stream.index]
                 file.mux(packet)
     with open_media(late) as container:
