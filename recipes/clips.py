@@ -4,7 +4,7 @@
     avctl run recipes/clips.py -o crawl.sources.0.path=/videos --max-samples 100
     avctl run recipes/clips.py::cluster -o crawl.sources.0.path=/videos -o runtime.pool.address=HOST:6379
 
-Nothing is rendered to a size that it does not have: wide, tall and square videos go to arrays of their own.
+Wide, tall and square videos become clips of the size nearest to their own shape.
 """
 
 from pathlib import Path

@@ -13,16 +13,15 @@ from itertools import chain, pairwise, zip_longest
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
-from avctl.curate.shots import Pictures, laplacian_variance
+from avctl.curate.shots import SHARPNESS_LINES, Colour, Pictures, laplacian_variance
 from avctl.media.fit import Luma
+from avctl.media.scan import begin
 
 TRIES = 3  # stretches of one part, before it is given up
 CHANGE = 24.0  # mean difference of two thumbnails, 0..255, from which they are probably two scenes
 FLAT = 6.0  # standard deviation of a thumbnail below which there is nothing to see: black, or one colour
 _THUMBNAIL = (16, 9)  # width, height
-_SHARPNESS_LINES = 360
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,11 @@ class Keyframe:
 
 def glance(keyframes: Iterator[av.VideoFrame]) -> list[Keyframe]:
     """Keyframes as they are decoded, reduced to what `propose` needs."""
-    reformatter, luma = VideoReformatter(), Luma(_SHARPNESS_LINES)
+    colour, luma = Colour(), Luma(SHARPNESS_LINES)
     found = []
     for frame in keyframes:
-        assert frame.time is not None
-        small = reformatter.reformat(frame, width=64, height=36, format="rgb24", threads=1).to_ndarray()
-        thumbnail = cv2.resize(small, _THUMBNAIL, interpolation=cv2.INTER_AREA)
-        found.append(Keyframe(frame.time, thumbnail, laplacian_variance(luma(frame))))
+        thumbnail = cv2.resize(colour(frame, (36, 64)), _THUMBNAIL, interpolation=cv2.INTER_AREA)
+        found.append(Keyframe(begin(frame), thumbnail, laplacian_variance(luma(frame))))
     return found
 
 
