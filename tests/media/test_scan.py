@@ -12,15 +12,9 @@ from avctl.media.decode import Media
 Make = Callable[..., Path]
 
 
-def scanned(path: Path) -> Media:
-    media = Media(path)
-    for _ in media.scan():
-        pass
-    return media
-
-
 def test_a_scan_measures_rates_and_ends(footage: Make) -> None:
-    with scanned(footage(video_start_s=0.08)) as media:
+    with Media(footage(video_start_s=0.08)) as media:
+        list(media.scan())
         scan = media.scanned
         assert len(scan.times) == 50
         assert scan.fps == pytest.approx(25)
@@ -32,7 +26,9 @@ def test_a_scan_measures_rates_and_ends(footage: Make) -> None:
 
 
 def test_a_variable_rate_is_noticed_and_a_rounded_one_is_not(footage: Make) -> None:
-    with scanned(footage(name="a.mkv", fps=30)) as media:
+    with Media(footage(name="a.mkv", fps=30)) as media:
+        list(media.scan())
         assert not media.scanned.is_variable
-    with scanned(footage(name="b.mkv", times=(0.0, 0.04, 0.08, 0.16, 0.2))) as media:
+    with Media(footage(name="b.mkv", times=(0.0, 0.04, 0.08, 0.16, 0.2))) as media:
+        list(media.scan())
         assert media.scanned.is_variable
