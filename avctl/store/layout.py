@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from math import ceil, prod
 
 import numpy as np
-import zarr
-from zarr.codecs import Crc32cCodec
 
 from avctl.schema import Clip
 
@@ -46,20 +44,6 @@ class Series:
     def chunks(self, length: int) -> int:
         """Chunks of a clip of `length` items."""
         return ceil(length / self.chunk)
-
-    def describe(self, group: zarr.Group, num_chunks: int) -> zarr.Array:
-        """Write the metadata of an array of so many chunks, with its axes named."""
-        return group.create_array(
-            self.name,
-            shape=(num_chunks * self.chunk, *self.item),
-            chunks=(self.chunk, *self.item),
-            shards=(min(self.shard, max(1, num_chunks)) * self.chunk, *self.item),
-            dtype=self.dtype,
-            compressors=[Crc32cCodec()],
-            filters=None,
-            fill_value=0,
-            config={"write_empty_chunks": True},  # so that a file that is missing is known to be lost
-        )
 
 
 @dataclass(frozen=True)

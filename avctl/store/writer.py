@@ -8,20 +8,24 @@ in memory, and leaves out chunks that are all zero.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import google_crc32c
 import numpy as np
-import zarr
 
 from avctl.store.index import Place
 from avctl.store.layout import Series
+
+if TYPE_CHECKING:
+    import zarr
 
 
 class Writer:
     """A new store at `path`. Arrays can be read when `close` has described them."""
 
     def __init__(self, path: Path):
+        import zarr
+
         self._path, self._group = path, zarr.open_group(path, mode="w-")
         self._arrays: dict[str, _Array] = {}
 
@@ -37,7 +41,7 @@ class Writer:
         """Finish the last file of every array, and describe the arrays."""
         for array in self._arrays.values():
             array.close()
-            array.series.describe(self._group, array.num_chunks)
+            describe(array.series, self._group, array.num_chunks)
 
 
 class _Array:
@@ -87,6 +91,23 @@ class _Array:
         self._file.write(crc32c(flat))
         self._file.close()
         self._file = None
+
+
+def describe(series: Series, group: zarr.Group, num_chunks: int) -> zarr.Array:
+    """Write the metadata of an array of so many chunks."""
+    from zarr.codecs import Crc32cCodec
+
+    return group.create_array(
+        series.name,
+        shape=(num_chunks * series.chunk, *series.item),
+        chunks=(series.chunk, *series.item),
+        shards=(min(series.shard, max(1, num_chunks)) * series.chunk, *series.item),
+        dtype=series.dtype,
+        compressors=[Crc32cCodec()],
+        filters=None,
+        fill_value=0,
+        config={"write_empty_chunks": True},  # so that a file that is missing is known to be lost
+    )
 
 
 def crc32c(data: np.ndarray) -> bytes:

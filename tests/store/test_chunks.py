@@ -11,7 +11,7 @@ import zarr
 
 from avctl.store.chunks import ChunkedArray, DamagedStore
 from avctl.store.layout import Series
-from avctl.store.writer import Writer
+from avctl.store.writer import Writer, describe
 
 SERIES = Series("v", (3, 2), "float16", 4)
 
@@ -60,7 +60,7 @@ def test_every_slice_is_read_into_its_place_and_nothing_beside_it(folder: Path, 
 def test_chunks_that_another_writer_scattered_or_left_out_are_found(tmp_path: Path, values: np.ndarray) -> None:
     """`zarrs` lays chunks down in the order in which it finishes them, and leaves out those of zeros."""
     with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
-        array = SERIES.describe(zarr.open_group(tmp_path, mode="w"), 21)
+        array = describe(SERIES, zarr.open_group(tmp_path, mode="w"), 21)
         array[:] = values
     assert np.array_equal(ChunkedArray(tmp_path / "v").read(0, 84), values)
 

@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from avctl.store.layout import Series
-from avctl.store.writer import Writer
+from avctl.store.writer import Writer, describe
 
 SERIES = Series("a/v", (3, 2), "float16", 4)
 LENGTHS = (10, 1, 4, 8, 3, 5, 12)
@@ -43,7 +43,7 @@ def test_files_are_those_that_zarr_writes(tmp_path: Path, count: int) -> None:
     values = clips()[:count]
     offsets = write(tmp_path / "ours", values)
     num_chunks = sum(map(SERIES.chunks, map(len, values)))
-    array = SERIES.describe(zarr.open_group(tmp_path / "theirs", mode="w-"), num_chunks)
+    array = describe(SERIES, zarr.open_group(tmp_path / "theirs", mode="w-"), num_chunks)
     whole = np.zeros((num_chunks * SERIES.chunk, *SERIES.item), np.float16)
     for clip, offset in zip(values, offsets, strict=True):
         whole[offset : offset + len(clip)] = clip
