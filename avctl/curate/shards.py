@@ -12,7 +12,7 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from io import FileIO
@@ -57,6 +57,17 @@ class Shard(Sequence[Source]):
 
     def __getitem__(self, item):  # pyright: ignore[reportIncompatibleMethodOverride]  # both forms, as of a tuple
         return self.sources[item]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A source that was worked through. Its clips lie in the files of a shard, from number `first` on; without a shard,
+    in an earlier data set."""
+
+    source: Source
+    outcome: Outcome
+    shard: Shard | None = None
+    first: int = 0
 
 
 def read_ledger(crawl: Path) -> list[tuple[Source, int]]:
@@ -193,6 +204,15 @@ class WorkFolder:
         ends = np.cumsum([prod(shape) for shape in shapes])
         pieces = np.split(np.memmap(path, dtype, "r", shape=(int(ends[-1]),)), ends[:-1])
         return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def of_shards(shards: Sequence[Shard], workspace: WorkFolder) -> Iterator[Finished]:
+    """Every source of committed shards, in order."""
+    for shard in shards:
+        first = 0
+        for source, outcome in zip(shard, workspace.outcomes(shard), strict=True):
+            yield Finished(source, outcome, shard, first)
+            first += outcome.num_cut
 
 
 def cut_clips(outcomes: Iterable[Outcome]) -> list[Candidate]:

@@ -1,7 +1,8 @@
 """preprocess: the files of a crawl become a store of clips, an index of every score, and a funnel.
 
 Workers prepare shards; the parent encodes each shard as it comes in and commits it; at the end all shards are put
-together in order. A shard that is committed is never worked through again.
+together in order. A shard that is committed is never worked through again, and of a finished data set only its refused
+files are tried again.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from heapq import merge
 from pathlib import Path
 from typing import Any
 
 from avctl.cluster.encoding import EncodeShard
 from avctl.cluster.pools import pool_of
-from avctl.curate.assemble import Tables, Tabulator, write_arrays, write_tables
+from avctl.curate.assemble import CutClips, Tables, Tabulator, write_arrays, write_tables
+from avctl.curate.earlier import Earlier
 from avctl.curate.funnel import funnel, write_funnel
-from avctl.curate.shards import PrepareShard, Shard, WorkFolder, group, read_ledger, read_losses
+from avctl.curate.shards import PrepareShard, Shard, WorkFolder, group, of_shards, read_ledger, read_losses
 from avctl.curate.shots import load
 from avctl.curate.tally import Tally
 from avctl.curate.worker import Budget
@@ -38,33 +41,49 @@ def run(job: Job) -> None:
     """
     preprocess, clip, out = job.recipe.preprocess, job.recipe.clip, job.out.absolute()
     assert preprocess is not None
-    if (out / PRODUCTS[-1]).exists() and not job.retry:  # killed between the last product and the clean-up
-        shutil.rmtree(out / "work", ignore_errors=True)
+    workspace = WorkFolder(out / "work", clip)
+    earlier = _earlier(out, workspace, job.retry)
+    if (out / PRODUCTS[-1]).exists():  # killed between the last product and the clean-up
+        shutil.rmtree(workspace.folder)
         return
     sources = read_ledger(job.inputs["crawl"].absolute())
     if not sources:
         raise InputError("the crawl holds no files", hint="look at its dead letters: `avctl ls --failed`")
     load(preprocess.shots)  # what is missing is said once, not of every file
-    shards = group(sources[: preprocess.max_samples], preprocess.shard_clips)
-    workspace = WorkFolder(out / "work", clip)
     encode = None
     if preprocess.video_codec:
         encode = EncodeShard(workspace, preprocess, clip, job.inputs.get("codec"), job.recipe.runtime)
+    tabulator = Tabulator(preprocess, clip, lambda: encode.encoder.fingerprint if encode else None)
+    wanted = sources[: preprocess.max_samples]
+    known = list(earlier.finished([source for source, _ in wanted], tabulator.key)) if earlier else []
+    is_known = {finished.source.sha256 for finished in known}
+    shards = group([each for each in wanted if each[0].sha256 not in is_known], preprocess.shard_clips)
     _prepare(job, preprocess, workspace, shards, encode)
-    encoder = encode.encoder if encode else None
-    plan = layout(clip, encoder.video_shapes, encoder.audio_shape) if encoder else layout(clip)
-    tables = _tabulate(shards, workspace, Tabulator(preprocess, clip, encoder.fingerprint if encoder else None))
+    for finished in merge(known, of_shards(shards, workspace), key=lambda finished: finished.source.sha256):
+        tabulator.add(finished)
+    tables = tabulator.tables
     _check(tables, preprocess)
-    _write(job, workspace, shards, tables, plan, beyond_max_samples=len(sources) - len(tables.sources))
+    plan = layout(clip, encode.encoder.video_shapes, encode.encoder.audio_shape) if encode else layout(clip)
+    clips = CutClips(workspace, earlier, with_latents=encode is not None)
+    _write(job, workspace.scratch, tables, clips, plan, beyond_max_samples=len(sources) - len(tables.sources))
     shutil.rmtree(out / "work")
+
+
+def _earlier(out: Path, workspace: WorkFolder, retry: bool) -> Earlier | None:
+    """The data set that is made again, where it is: until the new one is in place it stands in `work/`."""
+    aside = workspace.folder / "earlier"
+    if (retry or aside.exists()) and (out / PRODUCTS[-1]).exists() and not (aside / PRODUCTS[-1]).exists():
+        aside.mkdir(exist_ok=True)
+        for name in PRODUCTS:
+            if (out / name).exists():  # else it was moved before a kill
+                os.replace(out / name, aside / name)
+    return Earlier(aside) if (aside / PRODUCTS[-1]).exists() else None
 
 
 def _prepare(
     job: Job, preprocess: Preprocess, workspace: WorkFolder, shards: Sequence[Shard], encode: EncodeShard | None
 ) -> None:
-    """Work through every shard that is not committed yet; with `retry`, also through those with refused files.
-
-    A finished artifact has no committed shards left: there, `retry` works through all files again."""
+    """Work through every shard that is not committed yet; with `retry`, also through those with refused files."""
     if job.retry:
         for shard in shards:
             if workspace.is_committed(shard) and any(outcome.reason for outcome in workspace.outcomes(shard)):
@@ -100,12 +119,6 @@ def _prepare(
                 raise Interrupted
 
 
-def _tabulate(shards: Sequence[Shard], workspace: WorkFolder, tabulator: Tabulator) -> Tables:
-    for shard in shards:
-        tabulator.add(shard, workspace.outcomes(shard))
-    return tabulator.tables
-
-
 def _check(tables: Tables, preprocess: Preprocess) -> None:
     refused, given = len(tables.quarantine), len(tables.sources)
     reasons = ", ".join(
@@ -116,7 +129,7 @@ def _check(tables: Tables, preprocess: Preprocess) -> None:
             f"{refused} of {given} files are refused: {reasons}",
             hint=f"`preprocess.integrity.max_rejected` allows a share of {preprocess.integrity.max_rejected:g}",
         )
-    if not tables.num_kept:
+    if not len(tables.kept):
         unfit = sum(not source["candidates"] and not source["reason"] for source in tables.sources)
         drops = Counter(row["reason"] for row in tables.clips)
         raise StageError(
@@ -126,24 +139,16 @@ def _check(tables: Tables, preprocess: Preprocess) -> None:
         )
 
 
-def _write(
-    job: Job,
-    workspace: WorkFolder,
-    shards: Sequence[Shard],
-    tables: Tables,
-    plan: StoreLayout,
-    beyond_max_samples: int,
-) -> None:
-    """Build every product beside the old ones, then put them in place one after the other."""
-    new = workspace.scratch
-    job.report.note(f"writing {tables.num_kept} clips of {len(tables.sources)} files")
-    write_arrays(new / "clips.zarr", workspace, shards, tables, plan)
+def _write(job: Job, new: Path, tables: Tables, clips: CutClips, plan: StoreLayout, beyond_max_samples: int) -> None:
+    """Build every product in the folder `new`, then put them in place one after the other."""
+    job.report.note(f"writing {len(tables.kept)} clips of {len(tables.sources)} files")
+    write_arrays(new / "clips.zarr", tables, clips, plan)
     write_tables(new / "index.sqlite", tables)
     counts = funnel(tables, read_losses(job.inputs["crawl"]), beyond_max_samples)
     write_funnel(new, counts)
     for name in PRODUCTS:
         _put(new / name, job.out / name)
-    job.report.log(files=counts["files"]["given"], clips=tables.num_kept, max_skew_samples=counts["max_skew_samples"])
+    job.report.log(files=counts["files"]["given"], clips=len(tables.kept), max_skew_samples=counts["max_skew_samples"])
     _warn(job, counts)
 
 

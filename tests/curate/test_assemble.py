@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avctl.curate.assemble import Tabulator, write_arrays, write_tables
+from avctl.curate.assemble import CutClips, Tabulator, write_arrays, write_tables
 from avctl.curate.filters import NAMES
 from avctl.curate.prepare import Candidate, Outcome, Source
-from avctl.curate.shards import AUDIO, FRAMES, Shard, WorkFolder
+from avctl.curate.shards import AUDIO, FRAMES, Finished, Shard, WorkFolder, of_shards
 from avctl.recipe import replace
 from avctl.schema import Clip, Preprocess, Split
 from avctl.store.layout import layout
@@ -49,10 +49,10 @@ def assemble(
     work: WorkFolder, shards: list[Shard], out: Path, preprocess: Preprocess | None = None, clip: Clip = CLIP
 ) -> Tabulator:
     plan = layout(clip)
-    tabulator = Tabulator(preprocess or Preprocess(), clip, None)
-    for group in shards:
-        tabulator.add(group, work.outcomes(group))
-    write_arrays(out / "clips.zarr", work, shards, tabulator.tables, plan)
+    tabulator = Tabulator(preprocess or Preprocess(), clip, lambda: None)
+    for finished in of_shards(shards, work):
+        tabulator.add(finished)
+    write_arrays(out / "clips.zarr", tabulator.tables, CutClips(work, None, with_latents=False), plan)
     write_tables(out / "index.sqlite", tabulator.tables)
     return tabulator
 
@@ -119,8 +119,9 @@ def test_clips_of_one_film_stand_on_one_side_unless_the_recipe_says_otherwise(wo
 
 def test_the_key_of_a_clip_names_everything_that_made_it() -> None:
     def key(sha256: str = "s", start_s: float = 0.0, bucket: Clip = CLIP, codecs: str | None = None) -> str:
-        tabulator = Tabulator(Preprocess(), CLIP, codecs)
-        tabulator.add(shard(0, sha256), [Outcome(clips=[candidate("c", start_s, bucket=bucket)])])
+        tabulator = Tabulator(Preprocess(), CLIP, lambda: codecs)
+        (source,) = shard(0, sha256)
+        tabulator.add(Finished(source, Outcome(clips=[candidate("c", start_s, bucket=bucket)])))
         return tabulator.tables.clips[0]["key"]
 
     smaller, shorter = replace(CLIP, size=(16, 18)), replace(CLIP, seconds=0.25)
@@ -131,7 +132,8 @@ def test_the_key_of_a_clip_names_everything_that_made_it() -> None:
 def test_the_key_of_a_clip_does_not_name_the_buckets_that_it_is_not_in() -> None:
     keys = set()
     for clip in (CLIP, replace(CLIP, other_seconds=(0.25,), other_sizes=((32, 16),))):
-        tabulator = Tabulator(Preprocess(), clip, None)
-        tabulator.add(shard(0, "s"), [Outcome(clips=[candidate("c")])])
+        tabulator = Tabulator(Preprocess(), clip, lambda: None)
+        (source,) = shard(0, "s")
+        tabulator.add(Finished(source, Outcome(clips=[candidate("c")])))
         keys.add(tabulator.tables.clips[0]["key"])
     assert len(keys) == 1

@@ -41,7 +41,7 @@ from avctl.schema import (
     Runtime,
     Split,
 )
-from avctl.stages.preprocess import run
+from avctl.stages.preprocess import PRODUCTS, run
 from avctl.store.reader import ClipStore
 
 if TYPE_CHECKING:
@@ -62,8 +62,10 @@ class Said:
     def __init__(self) -> None:
         self.warnings: list[str] = []
         self.stop_at: tuple[Event, int] | None = None
+        self.total: int | None = None
 
     def progress(self, name: str, done: int, total: int | None = None, **figures: Any) -> None:
+        self.total = total
         if self.stop_at and done >= self.stop_at[1]:
             self.stop_at[0].set()
 
@@ -229,7 +231,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_preprocess import job
-from avctl.stages.preprocess import run
+from avctl.stages.preprocess import PRODUCTS, run
 if __name__ == "__main__":
     run(job(Path(sys.argv[2]), Path(sys.argv[3])))
 """
@@ -278,20 +280,60 @@ def test_a_dropped_clip_keeps_its_scores(done: Path, crawl: Path, tmp_path: Path
     assert all(sharpness < middle and snr is not None and offset is None for sharpness, snr, offset in rows)
 
 
-def test_retry_tries_refused_files_again(crawl: Path, tmp_path: Path) -> None:
-    moved = tmp_path / "crawl"
+@pytest.fixture
+def lacking(crawl: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A crawl, and what was made of it while one of its files could not be found."""
+    moved, out = tmp_path / "crawl", tmp_path / "out"
     shutil.copytree(crawl, moved)
     with closing(sqlite3.connect(moved / "ledger.sqlite")) as ledger:
         path = moved / ledger.execute("SELECT path FROM files WHERE url = '2.mp4'").fetchone()[0]
     path.rename(tmp_path / "hidden")
-    out = tmp_path / "out"
     run(job(out, moved))
-    assert len(ClipStore(out).clips()) == 6
     (tmp_path / "hidden").rename(path)
-    run(job(out, moved))
-    assert len(ClipStore(out).clips()) == 6  # finished is finished
-    run(job(out, moved, retry=True))
-    assert len(ClipStore(out).clips()) == 7
+    run(job(out, moved))  # finished is finished
+    assert len(ClipStore(out).clips()) == 6
+    return moved, out
+
+
+def test_retry_tries_refused_files_and_no_others(done: Path, lacking: tuple[Path, Path]) -> None:
+    again = job(lacking[1], lacking[0], retry=True)
+    run(again)
+    assert isinstance(again.report, Said) and again.report.total == 3  # one that is back, two that never were films
+    assert digest(lacking[1]) == digest(done)
+
+
+@pytest.mark.parametrize("moved", range(len(PRODUCTS)))
+def test_a_retry_that_was_killed_goes_on(done: Path, lacking: tuple[Path, Path], moved: int) -> None:
+    """Between any two products that it puts aside, and then among the files."""
+    crawl, out = lacking
+    aside = out / "work" / "earlier"
+    aside.mkdir(parents=True)
+    for name in PRODUCTS[:moved]:
+        (out / name).rename(aside / name)
+    again = job(out, crawl, retry=True)
+    assert isinstance(again.report, Said)
+    again.report.stop_at = (again.stop, 1)
+    with pytest.raises(Interrupted):
+        run(again)
+    assert not (out / PRODUCTS[-1]).exists()
+    run(job(out, crawl))
+    assert digest(out) == digest(done)
+
+
+def test_a_retry_that_was_killed_before_it_could_clean_up_is_finished(lacking: tuple[Path, Path]) -> None:
+    shutil.copytree(lacking[1], lacking[1] / "work" / "earlier")
+    before = digest(lacking[1])
+    again = job(lacking[1], lacking[0], retry=True)
+    run(again)
+    assert isinstance(again.report, Said) and again.report.total is None
+    assert digest(lacking[1]) == {name: value for name, value in before.items() if not name.startswith("work/")}
+
+
+def test_clips_that_another_codec_made_are_not_kept(lacking: tuple[Path, Path]) -> None:
+    haar = with_preprocess(video_codec=Haar(down=2))
+    again = job(lacking[1], lacking[0], haar, retry=True)
+    run(again)
+    assert isinstance(again.report, Said) and again.report.total == 10
 
 
 def test_pixels_alone_need_no_codec(crawl: Path, tmp_path: Path) -> None:
