@@ -146,6 +146,6 @@ def _is_intact(*parts: np.ndarray) -> bool:
     """Whether the last part is the crc32c of those before, each (n,) uint8."""
     *data, stored = parts
     crc = 0
-    for part in data:
+    for part in filter(len, data):
         crc = google_crc32c.extend(crc, part)  # pyright: ignore[reportArgumentType]  # any read-only buffer
     return crc == int.from_bytes(stored.tobytes(), "little")
