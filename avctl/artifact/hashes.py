@@ -21,14 +21,14 @@ class HashCache:
         except (OSError, sqlite3.OperationalError):
             self._db = _open(":memory:")
 
-    def file_hash(self, path: Path, info: os.stat_result) -> str:
-        """SHA-256 of the file, from the cache if nothing about it has changed. Raises OSError."""
-        key, state = os.fsencode(path.absolute()), (info.st_size, info.st_mtime_ns, info.st_ino)
-        row = self._db.execute("SELECT size, mtime_ns, inode, sha256 FROM hashes WHERE path = ?", (key,)).fetchone()
+    def file_hash(self, path: bytes, info: os.stat_result) -> str:
+        """SHA-256 of the file of this absolute name, from the cache if nothing about it has changed. Raises OSError."""
+        state = (info.st_size, info.st_mtime_ns, info.st_ino)
+        row = self._db.execute("SELECT size, mtime_ns, inode, sha256 FROM hashes WHERE path = ?", (path,)).fetchone()
         if row and row[:3] == state:
             return row[3]
         found = sha256(path)
-        self._db.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?)", (key, *state, found))
+        self._db.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?)", (path, *state, found))
         return found
 
     def __enter__(self) -> Self:

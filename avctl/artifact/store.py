@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +96,7 @@ def require_intact(folder: Path, *, to_be_read: bool = False) -> manifest.Manife
         raise InputError(f"`{folder}` is not finished ({found.state})", "run the command that makes it again")
     for path, file in found.files.items():
         try:
-            size = (folder / path).stat().st_size
+            size = os.stat(f"{folder}/{path}").st_size  # of `pathlib`, ten thousand cost a tenth of a second
         except OSError:
             raise _damaged(folder, f"`{path}` is missing") from None
         if size != file["bytes"]:
