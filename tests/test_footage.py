@@ -81,7 +81,7 @@ def test_the_funnel_says_what_became_of_every_file_and_clip(made: dict[str, Path
     funnel = json.loads((made["preprocess"] / "funnel.json").read_text())
     files, clips = funnel["files"], funnel["clips"]
     refused = sum(line["count"] for line in files["quarantined"].values())
-    assert files["used"] + files["too_short"]["count"] + files["all_clips_dropped"] + refused == files["given"]
+    assert files["used"] + files["too_short"]["count"] + files["all_clips_dropped"]["count"] + refused == files["given"]
     dropped = sum(line["count"] for line in clips["dropped"].values())
     assert clips["kept"] + dropped == clips["candidates"] == clips["places"] - clips["beyond_max_clips"]
     assert "park.mp4" in str(files["too_short"]["examples"])

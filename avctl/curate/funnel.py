@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def funnel(tables: Tables, losses: Sequence[tuple[str, str]], beyond_max_samples
     unfit = [source["name"] for source in tables.sources if not source["reason"] and not source["candidates"]]
     fell_back = [(source["fallback"], source["name"]) for source in tables.sources if source.get("fallback")]
     used = {row["source_sha256"] for row in kept}
+    unused = [row["name"] for row in tables.sources if row["candidates"] and row["sha256"] not in used]
     places = sum(source["places"] for source in tables.sources)
     crawl = {"found": len(losses) + beyond_max_samples + len(tables.sources), "lost": _lines(losses)}
     return {
@@ -38,8 +39,8 @@ def funnel(tables: Tables, losses: Sequence[tuple[str, str]], beyond_max_samples
         "files": {
             "given": len(tables.sources),
             "quarantined": _lines(refused),
-            "too_short": {"count": len(unfit), "examples": unfit[:EXAMPLES]},  # no shot with sound holds a clip
-            "all_clips_dropped": len(tables.sources) - len(refused) - len(unfit) - len(used),
+            "too_short": _line(unfit),  # no shot with sound holds a clip
+            "all_clips_dropped": _line(unused),
             "used": len(used),
             "fell_back": _lines(fell_back),  # decoded by PyAV, because the engine that was asked for could not
         },
@@ -64,11 +65,14 @@ def write_funnel(folder: Path, counts: dict[str, Any]) -> None:
 
 def _lines(reasons: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Count and first examples by reason, the most frequent reason first."""
-    counts = Counter(reason for reason, _ in reasons)
-    return {
-        reason: {"count": count, "examples": [name for why, name in reasons if why == reason][:EXAMPLES]}
-        for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    }
+    names: dict[str, list[str]] = defaultdict(list)
+    for reason, name in reasons:
+        names[reason].append(name)
+    return {reason: _line(names[reason]) for reason in sorted(names, key=lambda reason: (-len(names[reason]), reason))}
+
+
+def _line(names: Sequence[str]) -> dict[str, Any]:
+    return {"count": len(names), "examples": names[:EXAMPLES]}
 
 
 _STYLE = """
@@ -90,7 +94,7 @@ def _page(counts: dict[str, Any]) -> str:
     file_rows += [(f"quarantined: {reason}", *_cells(line)) for reason, line in files["quarantined"].items()]
     file_rows += [("no shot holds a clip", *_cells(files["too_short"]))]
     file_rows += [
-        ("every clip dropped", files["all_clips_dropped"], [], True),
+        ("every clip dropped", *_cells(files["all_clips_dropped"])),
         ("files used", files["used"], [], False),
     ]
     file_rows += [(f"decoded by PyAV: {reason}", *_cells(line)) for reason, line in files["fell_back"].items()]

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
@@ -30,6 +30,7 @@ _OPENCV_NO_MEMORY = -4  # `cv2.error.code`: OpenCV has no MemoryError
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _MOST_DETAIL = 500  # characters of what a library says
+_MOST_STARTS = 4  # in a row, of a worker that is killed from outside while it starts
 _spawn = multiprocessing.get_context("spawn")
 
 
@@ -56,6 +57,7 @@ class Worker(Generic[S, R]):
 
     def __init__(self, work: Work[S, R], budget: Budget, gpu: int | None = None):
         self._work, self._budget, self._gpu = work, budget, gpu
+        self._starts = 0  # in a row, without getting ready
         self._start()
         self.shard: S | None = None
         self.done: list[R | Fault] = []
@@ -70,7 +72,7 @@ class Worker(Generic[S, R]):
         """The next shard, or none."""
         self.shard, self.done = shard, []
         if shard is not None:
-            self.connection.send((shard, self.done))
+            self._tell(self.done)
 
     def listen(self) -> bool:
         """Take one message; a result is appended to `done`. Whether the shard is finished.
@@ -84,7 +86,7 @@ class Worker(Generic[S, R]):
             kind, value = self._lost()
         match kind:
             case "ready":
-                self._is_ready = True
+                self._is_ready, self._starts = True, 0
             case "full":
                 raise OSError(errno.ENOSPC, str(value))
             case "result":
@@ -98,7 +100,7 @@ class Worker(Generic[S, R]):
         self.connection.close()
 
     def _start(self) -> None:
-        self._is_ready = False
+        self._is_ready, self._starts = False, self._starts + 1
         self.connection, theirs = _spawn.Pipe()
         self._process = _spawn.Process(target=_serve, args=(theirs, self._work, self._budget, self._gpu), daemon=True)
         with deaf_children():
@@ -109,25 +111,36 @@ class Worker(Generic[S, R]):
         """Go on with another process. SIGKILL is what the kernel sends when the machine runs out of memory, to whom it
         likes: an item is to blame only if it happens again."""
         assert self.shard is not None
-        fault = self._fault()
-        is_forgiven = self._process.exitcode == -signal.SIGKILL and not self._was_killed
-        self._was_killed = is_forgiven
+        self._process.join()
+        code = self._process.exitcode or 0
+        is_forgiven = True
+        if self._is_ready:
+            is_forgiven = self._was_killed = code == -signal.SIGKILL and not self._was_killed
+        else:
+            self._require_start(code)
+        fault = self._fault(code)
         self.connection.close()
         self._start()
         done = self.done if is_forgiven else [*self.done, fault]
         if len(done) < len(self.shard):
-            self.connection.send((self.shard, done))
+            self._tell(done)
         return ("again", None) if is_forgiven else ("result", fault)
 
-    def _fault(self) -> Fault:
-        """What the end of the process means."""
-        self._process.join()
-        code = self._process.exitcode or 0
-        if not self._is_ready:
-            if code == -signal.SIGKILL:
-                hint = "the machine may be out of memory: free some, or lower `runtime.workers`, and run it again"
-                raise MachineError("a worker was killed while it started", hint)
+    def _tell(self, done: list[R | Fault]) -> None:
+        """Let the process go on behind `done`; if it is gone already, `listen` notices."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.connection.send((self.shard, done))
+
+    def _require_start(self, code: int) -> None:
+        """MachineError if a process that ended before it was ready is not worth another try."""
+        if code != -signal.SIGKILL:
             raise MachineError(f"a worker cannot start: it ended with exit code {code}")
+        if self._starts == _MOST_STARTS:
+            hint = "the machine may be out of memory: free some, or lower `runtime.workers`, and run it again"
+            raise MachineError(f"a worker was killed {self._starts} times while it started", hint)
+
+    def _fault(self, code: int) -> Fault:
+        """What the end of the process means."""
         if code == -signal.SIGALRM:
             return Fault("timeout", f"took longer than {self._budget.seconds:g} s")
         if code == _MEMORY_EXIT:

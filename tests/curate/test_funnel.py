@@ -33,7 +33,8 @@ def test_every_file_and_clip_is_in_one_line() -> None:
     assert crawl["lost"]["http_404"]["examples"] == ["http://a/<x>.mp4"]
     assert files["quarantined"]["silent_audio"]["count"] == 9
     assert len(files["quarantined"]["silent_audio"]["examples"]) == EXAMPLES
-    assert (files["too_short"]["count"], files["all_clips_dropped"], files["used"]) == (1, 1, 1)
+    assert files["too_short"] == {"count": 1, "examples": ["<9>.mp4"]}
+    assert files["all_clips_dropped"] == {"count": 1, "examples": ["<10>.mp4"]} and files["used"] == 1
     assert clips["places"] == clips["beyond_max_clips"] + clips["candidates"] == 9
     assert clips["candidates"] == clips["kept"] + sum(line["count"] for line in clips["dropped"].values())
     assert (counts["max_skew_samples"], counts["splits"]) == (0.4, {"train": 1})

@@ -121,6 +121,15 @@ def test_an_item_is_not_blamed_for_one_kill_that_came_from_outside(worker: Worke
     assert results(worker, ["a", "starve once", "b"]) == ["A", "STARVE ONCE", "B"]
 
 
+def test_a_worker_that_is_killed_between_two_shards_is_replaced(worker: Worker[list[str], str]) -> None:
+    assert results(worker, ["a"]) == ["A"]
+    pid = worker.pid
+    os.kill(pid, signal.SIGKILL)
+    while is_alive(pid):
+        os.sched_yield()
+    assert results(worker, ["b", "c"]) == ["B", "C"]
+
+
 def test_a_fault_says_what_was_too_much(worker: Worker[list[str], str]) -> None:
     results(worker, ["hang", "eat", "flood", "raise"])
     assert [fault.detail for fault in worker.done if isinstance(fault, Fault)] == [
@@ -143,6 +152,32 @@ def test_a_full_disk_fails_the_stage_and_blames_no_item(worker: Worker[list[str]
 def test_a_worker_that_cannot_start_is_the_fault_of_the_machine() -> None:
     with pytest.raises(MachineError, match="cannot start"):
         results(Worker(CannotStart(), BUDGET), ["a"])
+
+
+class KilledWhileItStarts:
+    """Arrives in a process that is killed then, as often as there are marks to take."""
+
+    def __init__(self, folder: Path, times: int):
+        self.marks = [folder / str(number) for number in range(times)]
+        for mark in self.marks:
+            mark.touch()
+
+    def __setstate__(self, state: dict[str, list[Path]]) -> None:
+        left = [mark for mark in state["marks"] if mark.exists()]
+        if left:
+            left[0].unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def __call__(self, shard: list[str], done: list[str | Fault]) -> Generator[str, None, None]:
+        yield from shard[len(done) :]
+
+
+def test_a_worker_may_be_killed_while_it_starts_but_not_for_ever(tmp_path: Path) -> None:
+    worker = Worker(KilledWhileItStarts(tmp_path, 3), BUDGET)
+    assert results(worker, ["a", "b"]) == ["a", "b"]
+    worker.kill()
+    with pytest.raises(MachineError, match="killed 4 times while it started"):
+        results(Worker(KilledWhileItStarts(tmp_path, 4), BUDGET), ["a"])
 
 
 PARENT = """

@@ -158,7 +158,7 @@ def test_every_file_is_accounted_for(done: Path) -> None:
     assert clips["dropped"]["duplicate"]["count"] == 1
     assert clips["kept"] == 7
     lost = sum(line["count"] for line in files["quarantined"].values()) + files["too_short"]["count"]
-    assert files["given"] == lost + files["all_clips_dropped"] + files["used"]
+    assert files["given"] == lost + files["all_clips_dropped"]["count"] + files["used"]
     assert "text.mp4" in (done / "funnel.html").read_text()
     assert not (done / "work").exists()
 
