@@ -38,7 +38,6 @@ recipe = Recipe(
     ),
     crawl=Crawl(sources=(Directory(path=Path("videos")),)),
     preprocess=Preprocess(
-        decode=Decode(engine="auto"),  # the video engine of a GPU where there is one
         shots=Shots(max_clips=4),
         integrity=Integrity(max_drift_s=1.0, max_rejected=1.0),  # refuse what cannot be used, and go on with the rest
         filters=Filters(
@@ -54,6 +53,11 @@ recipe = Recipe(
     ),
 )
 
+gpu = replace(  # the video engine of a GPU decodes the frames of clips, PyAV what it cannot
+    recipe,
+    name="clips-gpu",
+    preprocess=replace(recipe.preprocess, decode=Decode(engine="dali")),
+)
 cluster = replace(recipe, name="clips-cluster", runtime=Runtime(pool=Ray(address="127.0.0.1:6379")))
 careful = replace(  # dissolves and fades are found too, for several times the processor time
     recipe,

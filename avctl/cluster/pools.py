@@ -12,7 +12,6 @@ from avctl.curate.prepare import Outcome
 from avctl.curate.shards import Shard
 from avctl.curate.worker import Budget, Work
 from avctl.media.engines import build
-from avctl.media.engines.fallback import engine_of
 from avctl.schema import Decode, Ray, Runtime
 
 
@@ -32,7 +31,7 @@ def pool_of(
     """
     match runtime.pool:
         case None:
-            num_gpus = _num_gpus() if build(engine_of(decode)).is_on_gpu else 0
+            num_gpus = _num_gpus() if build(decode.engine).is_on_gpu else 0
             local = LocalPool(work, runtime.num_workers, budget, num_gpus)
             return EncodingPool(local, encode, _num_gpus if runtime.device != "cpu" else lambda: 0) if encode else local
         case Ray():

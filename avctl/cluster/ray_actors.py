@@ -15,7 +15,6 @@ from avctl.curate.shards import Shard
 from avctl.curate.worker import Budget, Fault, Work, Worker
 from avctl.errors import MachineError
 from avctl.media.engines import build
-from avctl.media.engines.fallback import engine_of
 from avctl.schema import Decode
 
 
@@ -62,7 +61,7 @@ class Encoding(_Actor):
 
 
 def _versions(decode: Decode) -> dict[str, str]:
-    engine = build(engine_of(decode))
+    engine = build(decode.engine)
     return {**versions(), engine.name: engine.version}
 
 

@@ -25,7 +25,6 @@ from avctl.curate.shards import Shard
 from avctl.curate.worker import Budget, Fault, Work, end_with_parent
 from avctl.errors import Failure, MachineError, StageError
 from avctl.media.engines import build
-from avctl.media.engines.fallback import engine_of
 from avctl.schema import Decode
 
 _PATIENCE_S = 5.0  # for a connection
@@ -118,7 +117,7 @@ def _feed(order: Order, num_workers: int, num_gpus: int) -> Iterator[Event | Non
     import ray
 
     size = min(num_workers, len(order.shards))
-    decodes = build(engine_of(order.decode)).is_on_gpu
+    decodes = build(order.decode.engine).is_on_gpu
     decoders, encoders = gpu_shares(decodes, order.encode is not None, size, num_gpus)
     num_encoders = min(num_gpus, size) if encoders else 0
     preparing = _Crew[Shard](Preparing, (order.work, order.budget), size, order, num_cpus=1, num_gpus=decoders)

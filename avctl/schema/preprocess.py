@@ -66,7 +66,7 @@ class Integrity(Spec):
 class Decode(Spec):
     """Who decodes the frames of clips. A file that the engine cannot decode falls back to PyAV; the index says why."""
 
-    engine: Literal["auto", "pyav", "dali", "torchcodec"] = "pyav"  # "auto": DALI where there is a GPU, else PyAV
+    engine: Literal["pyav", "dali", "torchcodec"] = "pyav"  # "dali": on the GPU; without one, what a CPU can of it
     min_psnr_db: float = Field(default=30.0, gt=0)  # of the first clip of every file, against PyAV: below it, fallback
 
 

@@ -26,7 +26,6 @@ from avctl.curate.tally import Tally
 from avctl.curate.worker import Budget
 from avctl.job import InputError, Interrupted, Job, StageError
 from avctl.media.engines import build
-from avctl.media.engines.fallback import engine_of
 from avctl.schema import Preprocess
 from avctl.store.layout import StoreLayout, layout
 
@@ -88,7 +87,7 @@ def _prepare(
         for shard in shards:
             if workspace.is_committed(shard) and any(outcome.reason for outcome in workspace.outcomes(shard)):
                 workspace.withdraw(shard)
-    engine = build(engine_of(preprocess.decode))  # says what is not installed, before any work
+    engine = build(preprocess.decode.engine)  # says what is not installed, before any work
     todo = [shard for shard in shards if not workspace.is_committed(shard)]
     total, left = sum(map(len, shards)), sum(map(len, todo))
     tally = Tally(job.report, total, done=total - left)

@@ -5,20 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from avctl.media.decode import Media
-from avctl.media.engines import EngineError, Name, build
-from avctl.media.engines.dali import has_gpu
+from avctl.media.engines import EngineError, build
 from avctl.media.parity import psnr_db
 from avctl.media.pick import TICK
 from avctl.schema import Decode
 
 CHECKED = 4  # frames of the first clip of every source that are compared with PyAV's
-
-
-def engine_of(decode: Decode) -> Name:
-    """The engine that the recipe means on this machine."""
-    if decode.engine == "auto":
-        return "dali" if has_gpu() else "pyav"
-    return decode.engine
 
 
 class Reader:
@@ -27,7 +19,7 @@ class Reader:
 
     def __init__(self, media: Media, decode: Decode):
         self.media, self._decode = media, decode
-        self._engine = build(engine_of(decode))
+        self._engine = build(decode.engine)
         self._is_checked = self._engine.name == "pyav"
         self.fallback: EngineError | None = None
 

@@ -11,8 +11,7 @@ import pytest
 
 from avctl.curate.prepare import Source, prepare
 from avctl.media.decode import Media
-from avctl.media.engines.dali import has_gpu
-from avctl.media.engines.fallback import Reader, engine_of
+from avctl.media.engines.fallback import Reader
 from avctl.recipe.content import sha256
 from avctl.schema import Clip, Decode, Preprocess, Shots
 
@@ -26,11 +25,6 @@ def reader(path: Path, decode: Decode) -> Reader:
     for _ in media.scan():
         pass
     return Reader(media, decode)
-
-
-def test_automatic_means_dali_where_there_is_a_gpu() -> None:
-    assert engine_of(Decode(engine="auto")) == ("dali" if has_gpu() else "pyav")
-    assert engine_of(Decode()) == "pyav"
 
 
 def test_a_file_that_the_engine_can_read_is_read_by_it(footage: Make) -> None:
