@@ -59,8 +59,13 @@ def funnel(tables: Tables, losses: Sequence[tuple[str, str]], beyond_max_samples
 
 def write_funnel(folder: Path, counts: dict[str, Any]) -> None:
     """`funnel.html` to look at and `funnel.json` to read."""
-    (folder / "funnel.html").write_text(_page(counts))
+    write_page(folder, counts)
     (folder / "funnel.json").write_text(json.dumps(counts, indent=1, sort_keys=True) + "\n")
+
+
+def write_page(folder: Path, counts: dict[str, Any]) -> None:
+    """`funnel.html` alone."""
+    (folder / "funnel.html").write_text(_page(counts))
 
 
 def _lines(reasons: Sequence[tuple[str, str]]) -> dict[str, Any]:

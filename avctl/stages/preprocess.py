@@ -19,7 +19,7 @@ from avctl.cluster.encoding import EncodeShard
 from avctl.cluster.pools import pool_of
 from avctl.curate.assemble import CutClips, Tables, Tabulator, write_arrays, write_tables
 from avctl.curate.earlier import Earlier
-from avctl.curate.funnel import funnel, write_funnel
+from avctl.curate.funnel import funnel, write_funnel, write_page
 from avctl.curate.shards import PrepareShard, Shard, WorkFolder, group, of_shards, read_ledger, read_losses
 from avctl.curate.shots import load
 from avctl.curate.tally import Tally
@@ -61,10 +61,15 @@ def run(job: Job) -> None:
     for finished in merge(known, of_shards(shards, workspace), key=lambda finished: finished.source.sha256):
         tabulator.add(finished)
     tables = tabulator.tables
-    _check(tables, preprocess)
+    counts = funnel(tables, read_losses(job.inputs["crawl"]), beyond_max_samples=len(sources) - len(tables.sources))
+    try:
+        _check(tables, preprocess)
+    except StageError as error:
+        _explain(error, out, tables, counts)
+        raise
     plan = layout(clip, encode.encoder.video_shapes, encode.encoder.audio_shape) if encode else layout(clip)
     clips = CutClips(workspace, earlier, with_latents=encode is not None)
-    _write(job, workspace.scratch, tables, clips, plan, beyond_max_samples=len(sources) - len(tables.sources))
+    _write(job, workspace.scratch, tables, clips, plan, counts)
     shutil.rmtree(out / "work")
 
 
@@ -138,12 +143,18 @@ def _check(tables: Tables, preprocess: Preprocess) -> None:
         )
 
 
-def _write(job: Job, new: Path, tables: Tables, clips: CutClips, plan: StoreLayout, beyond_max_samples: int) -> None:
+def _explain(error: StageError, out: Path, tables: Tables, counts: dict[str, Any]) -> None:
+    """What became of every file and clip, for those who look into why there is no data set."""
+    write_tables(out / "index.sqlite", tables)
+    write_page(out, counts)
+    error.hint = f"look at `{out / 'funnel.html'}`, or `avctl ls {out} --failed`; {error.hint}"
+
+
+def _write(job: Job, new: Path, tables: Tables, clips: CutClips, plan: StoreLayout, counts: dict[str, Any]) -> None:
     """Build every product in the folder `new`, then put them in place one after the other."""
     job.report.note(f"writing {len(tables.kept)} clips of {len(tables.sources)} files")
     write_arrays(new / "clips.zarr", tables, clips, plan)
     write_tables(new / "index.sqlite", tables)
-    counts = funnel(tables, read_losses(job.inputs["crawl"]), beyond_max_samples)
     write_funnel(new, counts)
     for name in PRODUCTS:
         _put(new / name, job.out / name)

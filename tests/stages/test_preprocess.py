@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from avctl.artifact.letters import dead_letters
 from avctl.errors import MachineError
 from avctl.job import InputError, Interrupted, Job, StageError
 from avctl.media.engines import build
@@ -257,16 +258,23 @@ def test_kill_9_at_any_moment_loses_and_repeats_nothing(done: Path, crawl: Path,
     assert digest(tmp_path / "out") == digest(done)
 
 
-def test_too_many_damaged_files_fail_the_stage_loudly(crawl: Path, tmp_path: Path) -> None:
+def test_too_many_damaged_files_fail_the_stage_loudly(done: Path, crawl: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
     strict = with_preprocess(integrity=Integrity(max_rejected=0.1))
-    with pytest.raises(StageError, match=r"2 of 10 files are refused: 1 empty, 1 not_media"):
-        run(job(tmp_path / "out", crawl, strict))
+    with pytest.raises(StageError, match=r"2 of 10 files are refused: 1 empty, 1 not_media") as caught:
+        run(job(out, crawl, strict))
+    assert "--failed" in str(caught.value.hint) and "max_rejected" in str(caught.value.hint)
+    assert sorted(row["reason"] for row in dead_letters(out)) == ["empty", "not_media"]
+    assert "text.mp4" in (out / "funnel.html").read_text()
+    run(job(out, crawl))  # the failed run leaves nothing behind that is taken for finished
+    assert digest(out) == digest(done)
 
 
 def test_filters_that_leave_nothing_say_which(crawl: Path, tmp_path: Path) -> None:
     strict = with_preprocess(filters=Filters(min_height=480))
     with pytest.raises(StageError, match=r"no clip is left .*height"):
         run(job(tmp_path / "out", crawl, strict))
+    assert "dropped: height" in (tmp_path / "out" / "funnel.html").read_text()
 
 
 def test_a_dropped_clip_keeps_its_scores(done: Path, crawl: Path, tmp_path: Path) -> None:
