@@ -65,9 +65,9 @@ recipe = Recipe(
         text=WordEncoder(max_tokens=11),
     ),
     train=TrainGenerator(
-        steps=2_100,
+        steps=2_400,
         batch=24,
-        tasks=TaskMix(text_to_both=0.4, audio_to_video=0.22, video_to_audio=0.38),
+        tasks=TaskMix(text_to_both=0.34, audio_to_video=0.28, video_to_audio=0.38),
         flow=Flow(predict="clean", mean=-0.8, audio_weight=2.0),
         optim=Optim(lr=1e-3, muon_lr=0.015, weight_decay=0.01, warmup_steps=40, decay_from=0.2, clip_norm=5.0),
         ema=0.99,
