@@ -1,4 +1,7 @@
-"""`python -m benches [NAME ...] [--json FILE]`: runs benches, prints a table, and appends a JSON line a figure."""
+"""`python -m benches [NAME ...] [--json FILE]`: runs benches, prints a table, and appends a JSON line a figure.
+
+`python -m benches --readme` runs none, and makes README's table of the figures that are kept in `results/`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from rich.table import Table
 
 from benches import cli, decode, decode_gpu, loader, pipeline, preprocess, restart, shots, store, workers
 from benches.frame import Row, record
+from benches.table import write_readme
 
 BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
     "cli": cli.rows,
@@ -31,8 +35,14 @@ LONG = {"decode_gpu", "shots", "tiny"}  # run only if they are named
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHES)))
 @click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Append the figures to it.")
-def main(names: tuple[str, ...], file: Path | None) -> None:
+@click.option("--readme", is_flag=True, help="Measure nothing; make README's table of the results that are kept.")
+def main(names: tuple[str, ...], file: Path | None, readme: bool) -> None:
     """Measure NAMES (without any: all but the long ones)."""
+    if readme:
+        if names or file:
+            raise click.UsageError("`--readme` goes alone")
+        write_readme()
+        return
     where = record()
     table = Table("bench", "what", "median", "smallest", "largest", "runs", "unit")
     for name in names or [name for name in BENCHES if name not in LONG]:

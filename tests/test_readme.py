@@ -13,6 +13,7 @@ import pytest
 
 from avctl.errors import Failure, StageError
 from avctl.recipe.errors import RecipeError
+from benches.table import BEGIN, END, RESULTS, Line, newest, table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -30,6 +31,22 @@ def test_every_path_that_the_readme_names_is_there():
     paths = re.findall(r"[`(]((?:avctl|recipes|kernels|benches|tests|\.github)/[a-z_./]*)[`)]", README)
     assert len(paths) > 10
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_table_of_the_readme_is_made_of_the_results_that_are_kept():
+    made = table(newest(RESULTS))
+    assert f"{BEGIN}{made}{END}" in README
+    assert made.count("\n| ") > 10
+
+
+def test_a_line_of_the_table_compares_figures_of_one_run_only():
+    line = Line("race", "b", "ms", "a: ", others={"peer": "peer"})
+    row = {"time": 1, "median": 2.0, "low": 1.0, "high": 3.0, "runs": 3, "processor": "p", "cores": 2}
+    rows = {("b", "a: avctl", "ms"): row, ("b", "a: peer", "ms"): row | {"median": 4.0}}
+    assert "| race | **2** (1 to 3) | peer 4 | ms |" in table(rows, [line])
+    rows["b", "a: peer", "ms"] = row | {"time": 2}
+    with pytest.raises(ValueError, match="different runs"):
+        table(rows, [line])
 
 
 def test_the_exit_codes_of_the_readme_are_those_of_the_code():

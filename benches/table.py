@@ -1,0 +1,96 @@
+"""The table of README, made of the rows in `results/`: of every figure the newest.
+
+python -m benches --json benches/results/cpu.jsonl && python -m benches --readme
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- python -m benches --readme: what follows is made by it -->\n", "<!-- end of the table -->\n"
+Rows = Mapping[tuple[str, str, str], dict[str, Any]]  # by bench, what, unit
+
+
+@dataclass(frozen=True)
+class Line:
+    """A figure of avctl, and those of others in the same run: names of rows, each behind `what`."""
+
+    label: str
+    bench: str
+    unit: str
+    what: str
+    own: str = "avctl"
+    others: Mapping[str, str] = field(default_factory=dict)  # how the table calls it, name of the row
+
+
+def _named(*names: str) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+READERS = _named("np.memmap", "zarrs", "tensorstore", "zarr") | {"MDS-like shard": "shard"}
+DECODERS = {
+    "decord": "decord",
+    "PyAV": "PyAV, all the way through",
+    "torchcodec": "torchcodec, approximate",
+    "ffmpeg pipe": "ffmpeg pipe",
+    "OpenCV": "OpenCV, all the way through",
+    "OpenCV, a seek a frame": "OpenCV, a seek a frame",
+}
+FILES, FILM = "ten-second files: ", "a film: "
+LINES = (
+    Line("16 frames of 10 s of 720p, resized", "decode", "s of processor a clip",
+         "16 of 10 s of 720p, keyframes every 250: ", others=DECODERS),
+    Line("the same, keyframes closer", "decode", "s of processor a clip",
+         "16 of 10 s of 720p, keyframes every 50: ", others=DECODERS),
+    Line("every frame of 720p, resized", "decode", "h of video a core-hour", "720p: ", "every frame, resized"),
+    Line("keyframes of 720p", "decode", "h of video a core-hour", "720p: ", "keyframes, luma alone"),
+    Line("preprocess, every clip of short files", "preprocess", "h of video / h of a core", FILES, "avctl preprocess"),
+    Line("preprocess, 8 clips of a film", "preprocess", "h of video / h of a core", "a film, at most 8 clips: ",
+         "avctl preprocess"),
+    Line("window of 16 frames, warm", "store", "ms of processor", "16-frame window, warm: ", others=READERS),
+    Line("window of 16 frames, cold", "store", "ms of processor", "16-frame window, cold: ", others=READERS),
+    Line("latents of a clip, 1.26 MB, warm", "store", "ms", "latents of a clip, 1.26 MB, warm: ", others=READERS),
+    Line("the same", "store", "GB/s", "latents of a clip, 1.26 MB, warm: ", others=READERS),
+    Line("tokens of a pack of 65,536 unused", "loader", "%", "tokens of a ", "pack of 65,536 unused",
+         {"in buckets": "batch of 65,536 unused, in 21 buckets"}),
+    Line("to the first new file, 10,240 are finished", "restart", "s", "to the first new file, ",
+         "10240 are finished"),
+)  # fmt: skip
+
+
+def newest(folder: Path) -> Rows:
+    """The last row of every figure, in the order of the names of files and of lines in them."""
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for file in sorted(folder.glob("*.jsonl")):
+        for row in map(json.loads, file.read_text().splitlines()):
+            rows[row["bench"], row["what"], row["unit"]] = row
+    return rows
+
+
+def table(rows: Rows, lines: Iterable[Line] = LINES) -> str:
+    """Markdown. KeyError for a figure without a row, ValueError where rows of one line are not of one run."""
+    made = ["| | avctl | others, in the same run | unit |", "|---|---|---|---|"]
+    machines: set[str] = set()
+    for line in lines:
+        own = rows[line.bench, line.what + line.own, line.unit]
+        others = {name: rows[line.bench, line.what + row, line.unit] for name, row in line.others.items()}
+        if any(row["time"] != own["time"] for row in others.values()):
+            raise ValueError(f"`{line.label}`: figures of different runs")
+        machines.add(f"{own['processor']}, {own['cores']} cores")
+        spread = f" ({own['low']:.3g} to {own['high']:.3g})" if own["runs"] > 1 else ""
+        beside = ", ".join(f"{name} {row['median']:.3g}" for name, row in others.items())
+        made.append(f"| {line.label} | **{own['median']:.3g}**{spread} | {beside} | {line.unit} |")
+    return "\n".join([*made, "", f"Measured on: {'; '.join(sorted(machines))}.", ""])
+
+
+def write_readme() -> None:
+    """Put the table in its place in README."""
+    text = README.read_text()
+    before, _, rest = text.partition(BEGIN)
+    README.write_text(f"{before}{BEGIN}{table(newest(RESULTS))}{END}{rest.partition(END)[2]}")
