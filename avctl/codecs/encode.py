@@ -49,7 +49,7 @@ class Encoder:
         self, frames: Sequence[np.ndarray], audio: Sequence[np.ndarray]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """frames (T, H, W, 3) uint8 and audio (samples, channels) int16 of each clip -> its latents (F, C, h, w) and
-        (F_a, C_a). Clips of one shape are encoded together."""
+        (F_a, C_a), F_a = 0 without samples. Clips of one shape are encoded together."""
         alike: dict[tuple[tuple[int, ...], ...], list[int]] = defaultdict(list)
         for i, shapes in enumerate(zip((f.shape for f in frames), (a.shape for a in audio), strict=True)):
             alike[shapes].append(i)
@@ -59,10 +59,16 @@ class Encoder:
                 for first in range(0, len(clips), BATCH):
                     batch = clips[first : first + BATCH]
                     video = self._video.encode(from_pixels(self._tensor(frames, batch)))
-                    sound = self._audio.encode(from_samples(self._tensor(audio, batch)))
+                    sound = self._sound(self._tensor(audio, batch))
                     made = zip(video.half().cpu().numpy(), sound.half().cpu().numpy(), strict=True)
                     latents.update(zip(batch, made, strict=True))
         return [latents[i] for i in range(len(frames))]
+
+    def _sound(self, samples: torch.Tensor) -> torch.Tensor:
+        """Samples (n, samples, channels) to latents (n, F_a, C_a)."""
+        if not samples.shape[1]:
+            return samples.new_empty(len(samples), 0, self._audio.channels)
+        return self._audio.encode(from_samples(samples))
 
     def _tensor(self, clips: Sequence[np.ndarray], batch: Sequence[int]) -> torch.Tensor:
         """(n, ...), those of the batch."""

@@ -113,6 +113,7 @@ class Tabulator:
             self.tables.quarantine.append(row)
         candidates = {"places": outcome.places, "candidates": len(outcome.clips)}
         candidates |= {"fallback": outcome.facts.get("fallback")}  # why PyAV decoded it and not the engine asked for
+        candidates |= {"has_sound": outcome.facts.get("has_sound")}  # None: it was refused before that was known
         self.tables.sources.append(row | candidates | {"facts": json.dumps(outcome.facts, sort_keys=True)})
 
 
@@ -142,7 +143,8 @@ def write_arrays(path: Path, tables: Tables, clips: CutClips, layout: StoreLayou
     for kept in tables.kept:
         arrays = clips[kept]
         size = arrays["video"].shape[1:3]
-        places = {kind: writer.append(layout.series(kind, size), clip) for kind, clip in arrays.items()}
+        there = {kind: clip for kind, clip in arrays.items() if len(clip)}
+        places = {kind: writer.append(layout.series(kind, size), clip) for kind, clip in there.items()}
         kept.row.update(place_columns(places))
     writer.close()
 

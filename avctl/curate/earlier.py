@@ -64,6 +64,6 @@ class Earlier:
         )
 
     def _shape(self, cut: ClipRow) -> dict[str, Any]:
-        assert cut.video and cut.audio
+        assert cut.video
         frames, height, width, _ = self._store.shape(cut.video)
-        return {"frames": frames, "samples": cut.audio.length, "size": (height, width)}
+        return {"frames": frames, "samples": cut.audio.length if cut.audio else 0, "size": (height, width)}

@@ -18,39 +18,33 @@ _FULL_SCALE = 0.999  # decoded sound that was clipped before encoding lands abou
 
 @dataclass(frozen=True)
 class Scores:
-    """One clip. Heights and rates are the source's."""
+    """One clip. Heights and rates are the source's; scores of sound are None where there is none."""
 
     height: float  # pixels, upright
     fps: float
     sharpness: float  # median over its frames of the variance of the Laplacian
     cuts_per_s: float  # of the source, in the ten seconds around
-    snr_db: float  # loud windows over quiet ones
-    silence: float  # share of 20-ms windows below -60 dBFS
-    clipping: float  # share of samples at full scale
-    loudness_db: float  # mean power relative to full scale
+    snr_db: float | None  # loud windows over quiet ones
+    silence: float | None  # share of 20-ms windows below -60 dBFS
+    clipping: float | None  # share of samples at full scale
+    loudness_db: float | None  # mean power relative to full scale
 
-    def plain(self) -> dict[str, float]:
+    def plain(self) -> dict[str, float | None]:
         return asdict(self)
 
 
 NAMES = tuple(field.name for field in fields(Scores))
 
 
-def score(media: Media, pictures: Pictures, sound: Sound, start_s: float, seconds: float) -> Scores:
+def score(media: Media, pictures: Pictures, sound: Sound | None, start_s: float, seconds: float) -> Scores:
     """Scores of the clip that begins at `start_s`; `sound` is the source's own sound of (at least) this span."""
     first, last = np.searchsorted(pictures.times, [start_s - 1e-6, start_s + seconds - 1e-6])
-    samples = _inside(sound, start_s, seconds)
-    power = power_db(samples, sound.rate)
-    quiet, loud = np.percentile(power, [10, 90])
     return Scores(
         height=upright_size(media)[0],
         fps=round(media.scanned.fps, 6),
         sharpness=float(np.median(pictures.sharpness[first:last])),
         cuts_per_s=_cuts_per_s(pictures, start_s + seconds / 2),
-        snr_db=float(loud - quiet),
-        silence=float(np.mean(power < SILENCE_DB)),
-        clipping=float(np.mean(np.abs(samples) >= _FULL_SCALE)),
-        loudness_db=float(10 * np.log10(max(1e-12, np.square(samples).mean()))),
+        **_score_sound(sound, start_s, seconds),
     )
 
 
@@ -75,6 +69,20 @@ def upright_size(media: Media) -> tuple[float, float]:
     return (width, height) if media.scanned.rotation % 180 else (height, width)
 
 
+def _score_sound(sound: Sound | None, start_s: float, seconds: float) -> dict[str, float | None]:
+    if sound is None:
+        return dict.fromkeys(("snr_db", "silence", "clipping", "loudness_db"))
+    samples = _inside(sound, start_s, seconds)
+    power = power_db(samples, sound.rate)
+    quiet, loud = np.percentile(power, [10, 90])
+    return {
+        "snr_db": float(loud - quiet),
+        "silence": float(np.mean(power < SILENCE_DB)),
+        "clipping": float(np.mean(np.abs(samples) >= _FULL_SCALE)),
+        "loudness_db": float(10 * np.log10(max(1e-12, np.square(samples).mean()))),
+    }
+
+
 def _inside(sound: Sound, start_s: float, seconds: float) -> np.ndarray:
     first = max(0, round((start_s - sound.start_s) * sound.rate))
     return sound.samples[first : first + round(seconds * sound.rate)]
@@ -87,9 +95,9 @@ def _cuts_per_s(pictures: Pictures, middle_s: float) -> float:
     return float(((at >= low) & (at <= high)).sum() / max(high - low, 1e-3))
 
 
-def _below(value: float, threshold: float | None) -> bool:
-    return threshold is not None and value < threshold
+def _below(value: float | None, threshold: float | None) -> bool:
+    return value is not None and threshold is not None and value < threshold
 
 
-def _above(value: float, threshold: float | None) -> bool:
-    return threshold is not None and value > threshold
+def _above(value: float | None, threshold: float | None) -> bool:
+    return value is not None and threshold is not None and value > threshold

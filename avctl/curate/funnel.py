@@ -29,6 +29,7 @@ def funnel(tables: Tables, losses: Sequence[tuple[str, str]], beyond_max_samples
     ]
     refused = [(row["reason"], row["name"]) for row in tables.quarantine]
     unfit = [source["name"] for source in tables.sources if not source["reason"] and not source["candidates"]]
+    soundless = [source["name"] for source in tables.sources if not source["reason"] and source["has_sound"] is False]
     fell_back = [(source["fallback"], source["name"]) for source in tables.sources if source.get("fallback")]
     used = {row["source_sha256"] for row in kept}
     unused = [row["name"] for row in tables.sources if row["candidates"] and row["sha256"] not in used]
@@ -42,6 +43,7 @@ def funnel(tables: Tables, losses: Sequence[tuple[str, str]], beyond_max_samples
             "too_short": _line(unfit),  # no shot with sound holds a clip
             "all_clips_dropped": _line(unused),
             "used": len(used),
+            "without_sound": _line(soundless),  # their clips are pictures alone
             "fell_back": _lines(fell_back),  # decoded by PyAV, because the engine that was asked for could not
         },
         "clips": {
@@ -102,6 +104,8 @@ def _page(counts: dict[str, Any]) -> str:
         ("every clip dropped", *_cells(files["all_clips_dropped"])),
         ("files used", files["used"], [], False),
     ]
+    if files["without_sound"]["count"]:
+        file_rows += [("without sound", *_cells(files["without_sound"]))]
     file_rows += [(f"decoded by PyAV: {reason}", *_cells(line)) for reason, line in files["fell_back"].items()]
     clip_rows = [("clips that fit", clips["places"], [], False)]
     clip_rows += [("beyond max_clips", clips["beyond_max_clips"], [], True)]

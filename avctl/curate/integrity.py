@@ -12,11 +12,12 @@ SILENT_PEAK = 1e-4  # of full scale, -80 dBFS: below it a track is a placeholder
 
 
 def audit(media: Media, integrity: Integrity) -> None:
-    """Judge what a scan or a survey measured. MediaError with the reason class of the first violation."""
+    """Judge what a scan or a survey measured. MediaError with the reason class of the first violation. Sound that is
+    not needed and says nothing is forgotten."""
     scan = media.scanned
     if not scan.times:
         raise MediaError("no_video", "no frame decodes")
-    if not scan.num_audio_frames:
+    if integrity.needs_sound and not scan.has_sound:
         raise MediaError("no_audio", "no sound decodes")
     if len(scan.times) == 1:
         raise MediaError("one_frame", "the picture is a single frame")
@@ -24,8 +25,12 @@ def audit(media: Media, integrity: Integrity) -> None:
         raise MediaError("out_of_order", "frames are shown out of order: the container does not say when")
     audit_damage(media, integrity)
     _audit_ends(media, integrity)
-    if scan.peak < SILENT_PEAK:
-        raise MediaError("silent_audio", f"the sound never exceeds {scan.peak:.1e} of full scale")
+    if scan.has_sound and scan.peak < SILENT_PEAK:
+        if integrity.needs_sound:
+            raise MediaError("silent_audio", f"the sound never exceeds {scan.peak:.1e} of full scale")
+        scan.forget_sound()
+    if not scan.has_sound:
+        return
     offset = scan.audio_start_s - scan.video_start_s
     if abs(offset) > integrity.max_start_offset_s:
         raise MediaError("start_offset", f"the sound starts {offset:+.3f} s from the picture")

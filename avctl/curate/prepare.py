@@ -43,13 +43,13 @@ class Candidate:
     """A clip that the source offers."""
 
     start_s: float
-    scores: dict[str, float]
+    scores: dict[str, float | None]
     reason: str | None = None  # why it was dropped
     clip_id: str | None = None
     skew: float | None = None
     padded: int | None = None
     frames: int | None = None  # of the clip as it was cut; so is all that follows
-    samples: int | None = None
+    samples: int | None = None  # 0: the source has no sound
     size: tuple[int, int] | None = None  # height, width
     engine: str | None = None  # that decoded its frames
     phash: str | None = None  # perceptual hash of the frame in its middle
@@ -109,6 +109,8 @@ def clip_id(made: Cut) -> str:
 
 
 def _clips(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) -> list[Cut]:
+    if preprocess.integrity.needs_sound and media.probe.audio_codec is None:
+        raise MediaError("no_audio", "the file has no sound track")
     found: list[tuple[Candidate, Cut | None]] = []
     reader = Reader(media, preprocess.decode)
     for pictures in _seen(media, outcome, preprocess, clip):
@@ -128,7 +130,7 @@ def _clip(
     """The clip of one place, scored; cut if no filter drops it."""
     media = reader.media
     bucket = clip.bucket(upright_size(media), place.seconds)
-    sound = stretch(media, place.start_s, bucket)
+    sound = stretch(media, place.start_s, bucket) if media.scanned.has_sound else None
     scores = score(media, pictures, sound, place.start_s, place.seconds)
     candidate = Candidate(place.start_s, scores.plain(), judge(scores, preprocess.filters))
     if candidate.reason:
@@ -169,11 +171,14 @@ def _seen(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) ->
 def _audit(media: Media, outcome: Outcome, integrity: Integrity) -> None:
     outcome.facts = _facts(media)
     audit(media, integrity)
+    outcome.facts["has_sound"] = media.scanned.has_sound
 
 
 def _span(media: Media) -> tuple[float, float]:
-    """When there are both sound and picture."""
+    """When there is a picture, and sound if the file has any."""
     scan = media.scanned
+    if not scan.has_sound:
+        return scan.video_start_s, scan.video_end_s
     return max(scan.audio_start_s, scan.video_start_s), min(sound_end(media), scan.video_end_s)
 
 
@@ -183,7 +188,7 @@ def _places(media: Media, pictures: Pictures, outcome: Outcome, shots: Shots, cl
         return []
     scan = media.scanned
     end_s = float(pictures.times[-1]) + scan.interval_s
-    found = starts(pictures, (scan.audio_start_s, sound_end(media)), end_s, clip.lengths_s, shots)
+    found = starts(pictures, _span(media), end_s, clip.lengths_s, shots)
     outcome.places += len(found)
     outcome.facts["shots"] = outcome.facts.get("shots", 0) + len(pictures.shots)
     outcome.facts["seen_s"] = round(outcome.facts.get("seen_s", 0.0) + end_s - float(pictures.times[0]), 6)
@@ -201,6 +206,6 @@ def _facts(media: Media) -> dict[str, Any]:
         "interlaced": int(scan.interlaced),
         "rotation": scan.rotation,
         "video_start_s": scan.times[0] if scan.times else None,
-        "audio_start_s": scan.audio_start_s if scan.num_audio_frames else None,
+        "audio_start_s": scan.audio_start_s if scan.has_sound else None,
         "damaged": scan.damaged,
     }

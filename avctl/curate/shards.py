@@ -183,7 +183,7 @@ class WorkFolder:
         return self._read(shard, FRAMES, np.uint8, [_frames_shape(clip) for clip in cuts], scratch)
 
     def audio(self, shard: Shard, cuts: Sequence[Candidate], scratch: bool = False) -> list[np.ndarray]:
-        """Samples (samples, channels) int16 of each clip of a shard, mapped from disk."""
+        """Samples (samples, channels) int16 of each clip of a shard, mapped from disk; none where it has no sound."""
         return self._read(shard, AUDIO, np.int16, [_audio_shape(clip, self.clip) for clip in cuts], scratch)
 
     def latents(self, shard: Shard, count: int) -> dict[str, list[np.ndarray]]:
@@ -202,7 +202,8 @@ class WorkFolder:
         if not shapes:
             return []
         ends = np.cumsum([prod(shape) for shape in shapes])
-        pieces = np.split(np.memmap(path, dtype, "r", shape=(int(ends[-1]),)), ends[:-1])
+        values = np.memmap(path, dtype, "r", shape=(int(ends[-1]),)) if ends[-1] else np.empty(0, dtype)
+        pieces = np.split(values, ends[:-1])
         return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
@@ -239,7 +240,7 @@ def _append(path: Path, length: int) -> FileIO:
 
 def _write(file: FileIO, values: np.ndarray) -> None:
     """All of it: one call writes only what there is space for, what the limit of files allows, or 2 GB."""
-    rest = values.data.cast("B")
+    rest = values.data.cast("B") if values.size else b""
     while rest:
         rest = rest[file.write(rest) :]
 

@@ -25,7 +25,7 @@ class Cut:
     """A clip as the recipe describes it."""
 
     frames: np.ndarray  # (T, H, W, 3) uint8
-    audio: np.ndarray  # (samples, channels) int16
+    audio: np.ndarray  # (samples, channels) int16; no samples where the source has no sound
     skew: float  # samples by which the first sample is heard after the first frame is shown; |skew| <= 0.5
     padded: int  # samples of silence added where the track has not begun yet or has ended
 
@@ -37,6 +37,8 @@ def cut(media: Media, start_s: float, clip: Clip, sound: Sound | None = None, re
     `no_sound_here` where more than `MAX_PADDING_S` of the clip has no sound, `truncated` where frames are missing.
     """
     frames, shown = (reader or media).read(start_s + np.arange(clip.frames) / clip.fps, clip.size)
+    if not media.scanned.has_sound:
+        return Cut(frames, np.empty((0, clip.channels), np.int16), 0.0, 0)
     heard = conform(sound or stretch(media, float(shown[0]), clip), clip.sample_rate, clip.channels)
     place = (shown[0] - heard.start_s) * clip.sample_rate  # of the first frame, in samples
     first = round(place)

@@ -49,7 +49,8 @@ class Media:
         except MediaError:
             self._container.close()
             raise
-        one_thread(self._video, self._audio)
+        self._tracks = (self._video, self._audio) if self._audio else (self._video,)
+        one_thread(*self._tracks)
         self.probe = probe(self._container, self._video, self._audio)
         self.scanned = Scan()
         self._pictures: Held[av.VideoFrame] = Held()
@@ -69,7 +70,7 @@ class Media:
     def scan(self) -> Iterator[av.VideoFrame]:
         """Every frame once, deinterlaced; meanwhile the sound is decoded too, and `scanned` filled."""
         self._hold_pictures(-inf, inf)
-        for frame in self._decode(self._video, self._audio, count_damage=True):
+        for frame in self._decode(*self._tracks, count_damage=True):
             if isinstance(frame, av.AudioFrame):
                 piece = sound_of(frame)
                 self.scanned.note_sound(piece)
@@ -154,6 +155,8 @@ class Media:
     def _sounds_from(self, start_s: float, end_s: float) -> list[Sound]:
         if self._sounds.items and self._sounds.is_whole:
             return [piece for piece in self._sounds.items if piece.end_s > start_s and piece.start_s < end_s]
+        if self._audio is None:
+            return []
         pieces = map(sound_of, self._seek(self._audio, start_s - PREROLL_S))
         return list(takewhile(lambda piece: piece.start_s < end_s, pieces))
 

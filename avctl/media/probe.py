@@ -43,9 +43,9 @@ class Probe:
     pixel_format: str
     bits: int  # a colour component
     pixel_aspect: float  # width of a pixel over its height
-    audio_codec: str
-    sample_rate: int  # Hz
-    channels: int
+    audio_codec: str | None  # None, as the rate and the channels: the file has no sound track
+    sample_rate: int | None  # Hz
+    channels: int | None
     video_end_s: float | None
     audio_end_s: float | None
     end_s: float | None  # of the file as a whole
@@ -67,19 +67,18 @@ def open_media(path: Path) -> InputContainer:
         raise MediaError("refused", f"FFmpeg: {error.strerror}; only ordinary media containers are opened") from error
 
 
-def tracks(container: InputContainer) -> tuple[VideoStream, AudioStream]:
-    """The first picture track and the first sound track. MediaError: `no_video`, `no_audio`, `unsupported`, `hdr`."""
+def tracks(container: InputContainer) -> tuple[VideoStream, AudioStream | None]:
+    """The first picture track, and the first sound track if there is one. MediaError: `no_video`, `unsupported`,
+    `hdr`."""
     video = [stream for stream in container.streams.video if not _is_cover(stream)]
     audio = container.streams.audio
     if not video:
         raise MediaError("no_video", "the file has no moving picture")
-    if not audio:
-        raise MediaError("no_audio", "the file has no sound track")
-    for stream in (video[0], audio[0]):
+    for stream in (video[0], *audio[:1]):
         if stream.codec_context is None:
             raise MediaError("unsupported", f"the {stream.type} track has a codec that FFmpeg cannot decode")
     refuse_hdr(video[0])
-    return video[0], audio[0]
+    return video[0], audio[0] if audio else None
 
 
 def one_thread(*streams: VideoStream | AudioStream) -> None:
@@ -95,9 +94,9 @@ def refuse_hdr(video: VideoStream) -> None:
         raise MediaError("hdr", f"the picture is coded in {transfer}, and nothing here maps its tones")
 
 
-def probe(container: InputContainer, video: VideoStream, audio: AudioStream) -> Probe:
+def probe(container: InputContainer, video: VideoStream, audio: AudioStream | None) -> Probe:
     """What the headers claim about the two tracks."""
-    picture, sound = video.codec_context, audio.codec_context
+    picture, sound = video.codec_context, audio.codec_context if audio else None
     components = picture.format.components if picture.format else ()
     return Probe(
         container=container.format.name,
@@ -107,11 +106,11 @@ def probe(container: InputContainer, video: VideoStream, audio: AudioStream) -> 
         pixel_format=picture.format.name if picture.format else "unknown",
         bits=max((component.bits for component in components), default=8),
         pixel_aspect=float(video.sample_aspect_ratio or picture.sample_aspect_ratio or 1),
-        audio_codec=sound.name,
-        sample_rate=sound.sample_rate,
-        channels=sound.channels,
+        audio_codec=sound.name if sound else None,
+        sample_rate=sound.sample_rate if sound else None,
+        channels=sound.channels if sound else None,
         video_end_s=_end(video),
-        audio_end_s=_end(audio),
+        audio_end_s=_end(audio) if audio else None,
         end_s=_file_end(container),
     )
 

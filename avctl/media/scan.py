@@ -41,6 +41,10 @@ class Scan:
         return len(self.times) > 1 and bool(np.abs(np.diff(self.times) - self.interval_s).max() > 0.0025)
 
     @property
+    def has_sound(self) -> bool:
+        return self.num_audio_frames > 0
+
+    @property
     def video_start_s(self) -> float:
         return self.times[0]
 
@@ -53,6 +57,10 @@ class Scan:
             self.rotation = frame.rotation
         self.times.append(begin(frame))
         self.sizes.add((frame.height, frame.width))
+
+    def forget_sound(self) -> None:
+        """Go on as if the file had none."""
+        self.num_audio_frames = 0
 
     def note_sound(self, piece: Sound) -> None:
         if not self.num_audio_frames:

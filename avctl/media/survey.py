@@ -43,11 +43,12 @@ def survey(media: Media) -> Iterator[av.VideoFrame]:
 
 def _keyframes(container: InputContainer, scanned: Scan) -> Iterator[av.VideoFrame]:
     video, audio = tracks(container)
-    one_thread(video, audio)
+    both = (video, audio) if audio else (video,)
+    one_thread(*both)
     video.codec_context.skip_frame = "NONKEY"
     video.codec_context.options = {"skip_loop_filter": "all"}
     is_first = True
-    for packet in container.demux(video, audio):
+    for packet in container.demux(*both):
         if isinstance(packet.stream, VideoStream):
             _note_time(packet, scanned)
             if not (packet.is_keyframe or packet.dts is None):

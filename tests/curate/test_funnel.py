@@ -19,7 +19,7 @@ def tables() -> Tables:
         row = {"sha256": f"{i}", "name": f"<{i}>.mp4", "reason": reason, "detail": ""}
         if reason:
             made.quarantine.append(row)
-        made.sources.append(row | {"places": max(0, i - 9) * 3, "candidates": max(0, i - 9)})
+        made.sources.append(row | {"places": max(0, i - 9) * 3, "candidates": max(0, i - 9), "has_sound": i != 11})
     clip = {"split": "train", "skew": -0.4, "padded": 3, "start_s": 0.0}
     made.clips = [clip | {"source_sha256": source, "reason": why} for source, why in (("10", "blur"), ("11", None))]
     made.clips.append(clip | {"source_sha256": "11", "reason": "duplicate"})
@@ -35,6 +35,7 @@ def test_every_file_and_clip_is_in_one_line() -> None:
     assert len(files["quarantined"]["silent_audio"]["examples"]) == EXAMPLES
     assert files["too_short"] == {"count": 1, "examples": ["<9>.mp4"]}
     assert files["all_clips_dropped"] == {"count": 1, "examples": ["<10>.mp4"]} and files["used"] == 1
+    assert files["without_sound"] == {"count": 1, "examples": ["<11>.mp4"]}
     assert clips["places"] == clips["beyond_max_clips"] + clips["candidates"] == 9
     assert clips["candidates"] == clips["kept"] + sum(line["count"] for line in clips["dropped"].values())
     assert (counts["max_skew_samples"], counts["splits"]) == (0.4, {"train": 1})

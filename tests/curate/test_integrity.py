@@ -43,6 +43,21 @@ def test_each_fault_has_its_reason(scan: dict[str, Any], reason: str) -> None:
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize("scan", [{"peak": 0.0}, {"peak": 0.0, "audio_start_s": 0.2}, {"num_audio_frames": 0}])
+def test_sound_that_is_not_needed_may_be_missing_or_silent(scan: dict[str, Any]) -> None:
+    soundless = media(scan)
+    audit(soundless, Integrity(needs_sound=False))
+    assert not soundless.scanned.has_sound
+    whole = media()
+    audit(whole, Integrity(needs_sound=False))
+    assert whole.scanned.has_sound
+
+
+def test_sound_that_is_not_needed_must_still_be_whole() -> None:
+    with pytest.raises(MediaError, match="truncated"):
+        audit(media({"audio_end_s": 1.5}), Integrity(needs_sound=False))
+
+
 def test_ends_that_differ_are_drift_up_to_what_the_recipe_allows() -> None:
     apart = media({"audio_end_s": 3.0}, {"audio_end_s": 3.0, "end_s": 3.0})
     with pytest.raises(MediaError, match="drift"):

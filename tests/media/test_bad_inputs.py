@@ -13,7 +13,7 @@ import pytest
 from avctl.curate.prepare import Outcome, Source, prepare
 from avctl.media.cut import Cut
 from avctl.recipe.content import sha256
-from avctl.schema import Clip, Integrity, Preprocess, Shots
+from avctl.schema import Clip, Filters, Integrity, Preprocess, Shots
 
 Make = Callable[..., Path]
 CLIP = Clip(seconds=1.0, size=(32, 32), fps=25, sample_rate=16_000, channels=2)
@@ -101,6 +101,16 @@ def test_scrambled_bytes_in_the_middle_are_damage(footage: Make) -> None:
 
 def test_a_file_without_sound_has_no_audio(footage: Make) -> None:
     assert reason(footage(has_audio=False)) == "no_audio"
+
+
+@pytest.mark.parametrize("shots", [Shots(), Shots(detector=None, sharpest_within_s=0.0)])  # by a scan, by a survey
+def test_where_sound_is_not_needed_a_file_without_it_gives_pictures_alone(footage: Make, shots: Shots) -> None:
+    lenient = Preprocess(integrity=Integrity(needs_sound=False), shots=shots, filters=Filters(min_snr_db=10.0))
+    for path in (footage(has_audio=False), footage(volume=0.0)):
+        outcome, cuts = prepared(path, lenient)
+        assert outcome.reason is None and len(cuts) >= 1
+        assert all(made.audio.shape == (0, CLIP.channels) and len(made.frames) == CLIP.frames for made in cuts)
+        assert all(each.scores["snr_db"] is None and each.samples == 0 and not each.reason for each in outcome.clips)
 
 
 def test_sound_alone_has_no_video(footage: Make) -> None:

@@ -77,7 +77,7 @@ class Said:
         self.warnings.append(text)
 
 
-def write_source(path: Path, seed: int, seconds: float = 0.5) -> None:
+def write_source(path: Path, seed: int, seconds: float = 0.5, loudness: float = 0.3) -> None:
     """A ramp of a colour of its own with a dot that moves, and a tone of its own."""
     colour = np.random.default_rng(seed).uniform(2, 8, 3)
     ramp = (40 + np.arange(16)[None, :, None] * colour).astype(np.uint8)
@@ -85,7 +85,7 @@ def write_source(path: Path, seed: int, seconds: float = 0.5) -> None:
     for index, frame in enumerate(frames):
         frame[4:6, index : index + 2] = 255
     t = np.arange(round(seconds * 16_000)) / 16_000
-    tone = 0.3 * np.sin(2 * np.pi * (200 + 50 * seed) * t)[:, None]
+    tone = loudness * np.sin(2 * np.pi * (200 + 50 * seed) * t)[:, None]
     write_mp4(path, frames, tone.astype(np.float32), 16, 16_000)
 
 
@@ -349,6 +349,28 @@ def test_pixels_alone_need_no_codec(crawl: Path, tmp_path: Path) -> None:
     store = ClipStore(tmp_path / "out")
     assert store.clips()[0].video_latents is None
     assert {row.split for row in store.clips()} == {"test", "unseen"}
+
+
+def test_files_without_sound_give_pictures_alone_where_the_recipe_says_so(crawl: Path, tmp_path: Path) -> None:
+    """Also when they are taken over by a retry."""
+    write_source(tmp_path / "heard.mp4", 1)
+    write_source(tmp_path / "mute.mp4", 2, loudness=0.0)
+    (tmp_path / "empty.mp4").touch()
+    mixed = write_crawl(tmp_path / "mixed", [{"file": tmp_path / f"{name}.mp4"} for name in ("heard", "mute", "empty")])
+    with pytest.raises(StageError, match="1 silent_audio"):
+        run(job(tmp_path / "strict", mixed))
+    lenient = with_preprocess(integrity=Integrity(needs_sound=False))
+    for retry in (False, True):
+        run(job(tmp_path / "out", mixed, lenient, retry))
+        store = ClipStore(tmp_path / "out")
+        mute, heard = sorted(store.clips(), key=lambda row: row.audio is not None)
+        assert mute.audio is None and mute.audio_latents is None and mute.scores["loudness_db"] is None
+        assert store.frames(mute).shape == store.frames(heard).shape and heard.audio_latents
+        assert mute.video_latents and heard.video_latents
+        assert store.shape(mute.video_latents) == store.shape(heard.video_latents)
+        funnel = json.loads((tmp_path / "out" / "funnel.json").read_text())
+        assert funnel["files"]["without_sound"] == {"count": 1, "examples": ["mute.mp4"]}
+        assert "without sound" in (tmp_path / "out" / "funnel.html").read_text()
 
 
 def test_the_engine_of_every_clip_is_told_and_why_it_is_not_the_one_asked_for(crawl: Path, tmp_path: Path) -> None:

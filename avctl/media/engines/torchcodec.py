@@ -64,6 +64,8 @@ class TorchCodec:
     def sound(self, media: Media, start_s: float, end_s: float) -> Sound:
         with open_media(media.path) as file:
             track = tracks(file)[1]
+            if track is None:
+                raise EngineError("no_audio", "the file has no sound track")
             index, layout = track.index, track.codec_context.layout.name
         decoder = _call(self._decoders.AudioDecoder, media.path, stream_index=index)
         samples = _call(decoder.get_samples_played_in_range, start_s, end_s)
