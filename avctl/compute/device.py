@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 
 import torch
 
+from avctl.compute.memory import keep_freed_memory
 from avctl.errors import MachineError
 from avctl.schema import Runtime
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt (malloc.h)
 
 
 def prepare(runtime: Runtime) -> torch.device:
     """Set torch's threads, memory and determinism; the device to work on. MachineError where it does not exist."""
-    _keep_freed_memory()
+    keep_freed_memory()
     torch.set_num_threads(runtime.num_threads)
     torch.use_deterministic_algorithms(True, warn_only=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
@@ -31,14 +28,3 @@ def prepare(runtime: Runtime) -> torch.device:
             return torch.device("cpu")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a fixed workspace
     return torch.device("cuda")
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep what one step frees for the next, instead of giving it back and asking for it again.
-
-    A step of a small model otherwise spends up to a seventh of its time on page faults. Other C libraries lack the
-    call, and do as they do.
-    """
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
-        mallopt(_MMAP_THRESHOLD, 32 * 2**20)  # the largest that it takes
-        mallopt(_TRIM_THRESHOLD, 2**31 - 1)

@@ -23,6 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from avctl.compute.memory import keep_freed_memory
 from avctl.curate.prepare import Candidate, Outcome, Source, prepare
 from avctl.curate.shots import load
 from avctl.curate.worker import Fault, limited_files
@@ -121,6 +122,7 @@ class PrepareShard:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrive in a worker, which has yet to limit its memory: libraries and weights do not count."""
         self.__dict__.update(state)
+        keep_freed_memory()
         load(self.preprocess.shots)
 
     def __call__(self, shard: Shard, done: list[Outcome | Fault]) -> Generator[Outcome, None, None]:

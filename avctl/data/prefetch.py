@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from avctl.compute.memory import keep_freed_memory
 from avctl.job import MachineError, deaf_children
 
 T = TypeVar("T")
@@ -85,6 +86,7 @@ _loader: Callable[[int], Any]  # of a worker process
 def _start(load: Callable[[int], Any]) -> None:
     global _loader
     _loader = load
+    keep_freed_memory()
     torch.set_num_threads(1)
     Thread(target=_die_with_parent, daemon=True).start()
 
