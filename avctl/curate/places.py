@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avctl.curate.shots import Pictures
+from avctl.media.pick import TICK
 from avctl.schema import Shots
 
 _TOLERANCE_S = 1e-3  # by which a shot may be shorter than the clip: time stamps are rounded
@@ -33,16 +34,14 @@ def starts(
     times = pictures.times
     found: list[Place] = []
     for first, behind in pictures.shots:
-        begin = max(float(times[first]), span[0] - _TOLERANCE_S)
+        at = np.searchsorted(times, max(times[first], span[0] - _TOLERANCE_S) - TICK)
         end = min(float(times[behind]) if behind < len(times) else end_s, span[1] + _TOLERANCE_S)
-        while fill := _fill(end - begin, lengths_s):
-            spare = max(0.0, end - begin - sum(fill))
-            window = _frames_within(times, begin, begin + min(spare, shots.sharpest_within_s))
-            if not len(window):
-                break
-            start = float(times[window[np.argmax(pictures.sharpness[window])]])
+        while at < behind and (fill := _fill(end - times[at], lengths_s)):
+            spare = max(0.0, end - times[at] - sum(fill))
+            last = np.searchsorted(times, times[at] + min(spare, shots.sharpest_within_s) + TICK)
+            start = float(times[at + np.argmax(pictures.sharpness[at:last])])
             found.append(Place(start, fill[0]))
-            begin = start + fill[0]
+            at = np.searchsorted(times, start + fill[0] - TICK)
     return found
 
 
@@ -59,7 +58,3 @@ def _fill(room: float, lengths_s: Sequence[float]) -> list[float]:
     for length in lengths_s:
         fill += [length] * int((room - sum(fill) + _TOLERANCE_S) / length)
     return fill
-
-
-def _frames_within(times: np.ndarray, begin: float, end: float) -> np.ndarray:
-    return np.arange(np.searchsorted(times, begin - 1e-6), np.searchsorted(times, end + 1e-6, side="right"))

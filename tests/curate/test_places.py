@@ -43,6 +43,17 @@ def test_a_shot_is_filled_before_its_spare_time_is_spent_again() -> None:
     assert starts_of(pictures(64, sharp=(4, 24, 44))) == pytest.approx([0.4, 2.4, 4.4])
 
 
+@pytest.mark.parametrize("within_s", [0.0, 0.5])
+@pytest.mark.parametrize("fps", [24_000 / 1_001, 30_000 / 1_001, 60_000 / 1_001])
+def test_clips_begin_on_frames_where_no_frame_begins_when_a_clip_ends(fps: float, within_s: float) -> None:
+    times = np.arange(round(60 * fps)) / fps
+    seen = Pictures(times, np.ones(len(times)), np.array([[0, len(times)]]))
+    found = starts(seen, (0.03, 60.0), 60.0, (2.0,), Shots(sharpest_within_s=within_s))
+    assert len(found) == 29
+    assert {place.start_s for place in found} <= {*times}
+    assert all(b.start_s - a.start_s >= 2 - 1e-6 for a, b in pairwise(found))
+
+
 def test_no_clip_spans_a_cut() -> None:
     found = starts_of(pictures(80, cuts=(15, 50)))
     assert found == pytest.approx([1.5, 5.0])
