@@ -67,5 +67,9 @@ careful = replace(  # dissolves and fades are found too, for several times the p
 single = replace(  # every video is one shot already: only the frames of clips are decoded
     recipe,
     name="clips-single",
-    preprocess=replace(recipe.preprocess, shots=Shots(detector=None, sharpest_within_s=0.0, max_clips=4)),
+    preprocess=replace(
+        recipe.preprocess,
+        shots=Shots(detector=None, sharpest_within_s=0.0, max_clips=4),
+        filters=replace(recipe.preprocess.filters, max_cuts_per_s=None),
+    ),
 )

@@ -9,6 +9,7 @@ import numpy as np
 from avctl.curate.shots import Pictures
 from avctl.media.audio import Sound, power_db
 from avctl.media.decode import Media
+from avctl.media.scan import Scan
 from avctl.schema import Filters
 
 CUTS_WITHIN_S = 10.0  # around a clip; a clip itself never spans a cut
@@ -23,7 +24,7 @@ class Scores:
     height: float  # pixels, upright
     fps: float
     sharpness: float  # median over its frames of the variance of the Laplacian
-    cuts_per_s: float  # of the source, in the ten seconds around
+    cuts_per_s: float | None  # of the source, in the ten seconds around; None: nobody looked for shots
     snr_db: float | None  # loud windows over quiet ones
     silence: float | None  # share of 20-ms windows below -60 dBFS
     clipping: float | None  # share of samples at full scale
@@ -43,7 +44,7 @@ def score(media: Media, pictures: Pictures, sound: Sound | None, start_s: float,
         height=upright_size(media)[0],
         fps=round(media.scanned.fps, 6),
         sharpness=float(np.median(pictures.sharpness[first:last])),
-        cuts_per_s=_cuts_per_s(pictures, start_s + seconds / 2),
+        cuts_per_s=_cuts_per_s(pictures, media.scanned, start_s + seconds / 2),
         **_score_sound(sound, start_s, seconds),
     )
 
@@ -88,11 +89,11 @@ def _inside(sound: Sound, start_s: float, seconds: float) -> np.ndarray:
     return sound.samples[first : first + round(seconds * sound.rate)]
 
 
-def _cuts_per_s(pictures: Pictures, middle_s: float) -> float:
-    begin, end = pictures.times[0], pictures.times[-1]
-    low, high = max(begin, middle_s - CUTS_WITHIN_S / 2), min(end, middle_s + CUTS_WITHIN_S / 2)
-    at = pictures.times[pictures.cuts] if len(pictures.cuts) else np.empty(0)
-    return float(((at >= low) & (at <= high)).sum() / max(high - low, 1e-3))
+def _cuts_per_s(pictures: Pictures, scan: Scan, middle_s: float) -> float | None:
+    if pictures.cuts_s is None:
+        return None
+    low, high = max(scan.times[0], middle_s - CUTS_WITHIN_S / 2), min(scan.times[-1], middle_s + CUTS_WITHIN_S / 2)
+    return float(((pictures.cuts_s >= low) & (pictures.cuts_s <= high)).sum() / max(high - low, 1e-3))
 
 
 def _below(value: float | None, threshold: float | None) -> bool:

@@ -15,7 +15,7 @@ from avctl.curate.filters import judge, score, upright_size
 from avctl.curate.integrity import audit, audit_damage, sound_end
 from avctl.curate.phash import phash
 from avctl.curate.places import Place, spread, starts
-from avctl.curate.proposals import glance, guessed, propose
+from avctl.curate.proposals import among, glance, guessed, propose
 from avctl.curate.shots import Pictures, watch
 from avctl.media.cut import Cut, cut, stretch
 from avctl.media.decode import Media
@@ -161,7 +161,7 @@ def _seen(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) ->
                 if len(outcome.clips) < most:
                     pictures = watch(media.span(begin_s, end_s), shots)
                     audit_damage(media, preprocess.integrity)
-                    yield pictures
+                    yield among(keyframes, pictures)
             return
     pictures = watch(media.scan(), shots)
     _audit(media, outcome, preprocess.integrity)

@@ -7,7 +7,7 @@ are wanted, and in each part the stretches that begin with a keyframe are tried,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise, zip_longest
 
 import av
@@ -48,7 +48,16 @@ def guessed(times_s: Sequence[float], keyframes: Sequence[Keyframe]) -> Pictures
     times = np.array(times_s)
     last = np.searchsorted([key.time_s for key in keyframes], times + 1e-6) - 1
     sharpness = np.array([key.sharpness for key in keyframes])[np.maximum(last, 0)]
-    return Pictures(times, sharpness, np.array([[0, len(times)]]))
+    return Pictures(times, sharpness, np.array([[0, len(times)]]), None)
+
+
+def among(keyframes: Sequence[Keyframe], pictures: Pictures) -> Pictures:
+    """A stretch of a file with what keyframes tell of the rest: a shot begins where one differs from that before it."""
+    if pictures.cuts_s is None or not len(pictures.times):
+        return pictures
+    changed = [key.time_s for last, key in pairwise(keyframes) if _difference(last, key) >= CHANGE]
+    begin, end = pictures.times[[0, -1]]
+    return replace(pictures, cuts_s=np.array([*pictures.cuts_s, *(at for at in changed if not begin <= at <= end)]))
 
 
 def propose(
@@ -72,6 +81,11 @@ def propose(
 
 def _promise(key: Keyframe, keyframes: Sequence[Keyframe], length_s: float) -> tuple[bool, bool, float]:
     """Better is greater: something to see, no change of scene on the way, sharp."""
-    inside = [other.thumbnail for other in keyframes if key.time_s <= other.time_s < key.time_s + length_s]
-    changes = [np.abs(np.subtract(one, other, dtype=np.int16)).mean() for one, other in pairwise(inside)]
-    return bool(key.thumbnail.std() > FLAT), all(change < CHANGE for change in changes), key.sharpness
+    inside = [other for other in keyframes if key.time_s <= other.time_s < key.time_s + length_s]
+    is_one_scene = all(_difference(one, other) < CHANGE for one, other in pairwise(inside))
+    return bool(key.thumbnail.std() > FLAT), is_one_scene, key.sharpness
+
+
+def _difference(one: Keyframe, other: Keyframe) -> float:
+    """Mean, 0..255."""
+    return float(np.abs(np.subtract(one.thumbnail, other.thumbnail, dtype=np.int16)).mean())

@@ -31,11 +31,7 @@ class Pictures:
     times: np.ndarray  # (N,) seconds on the presentation clock
     sharpness: np.ndarray  # (N,) variance of the Laplacian of luma 0..255
     shots: np.ndarray  # (S, 2) first frame of each shot, and the one behind its last: between two may lie a dissolve
-
-    @property
-    def cuts(self) -> np.ndarray:
-        """(S - 1,) frames that begin a shot other than the first."""
-        return self.shots[1:, 0]
+    cuts_s: np.ndarray | None  # (C,) when shots begin, also beyond these frames; None: nobody looked
 
 
 def watch(frames: Iterable[av.VideoFrame], shots: Shots) -> Pictures:
@@ -54,7 +50,8 @@ def watch(frames: Iterable[av.VideoFrame], shots: Shots) -> Pictures:
     changes = cuts.changes() if cuts else np.empty((0, 2), int)
     if refiner:
         changes = np.concatenate([changes, refiner.changes(between(changes, len(times)))])
-    return Pictures(np.array(times), np.array(sharpness), between(changes, len(times)))
+    found, at = between(changes, len(times)), np.array(times)
+    return Pictures(at, np.array(sharpness), found, at[found[1:, 0]] if cuts else None)
 
 
 def load(shots: Shots) -> tuple[CutDetector | None, Refiner | None]:

@@ -77,7 +77,7 @@ class Filters(Spec):
     min_height: int | None = None  # pixels of the source
     min_fps: float | None = None  # of the source
     min_sharpness: float | None = None  # variance of the Laplacian of luma 0..255
-    max_cuts_per_s: float | None = None
+    max_cuts_per_s: float | None = None  # in the ten seconds around the clip
     min_snr_db: float | None = None
     max_silence: float | None = Field(default=0.98, ge=0, le=1)  # share of 20-ms frames below -60 dBFS
     max_clipping: float | None = Field(default=0.01, ge=0, le=1)  # share of samples at full scale
@@ -114,6 +114,12 @@ class Preprocess(Spec):
     item_memory_mb: int = Field(default=4_096, gt=0)  # memory budget of one worker
     item_output_mb: int = added(4_096, gt=0)  # what one source file may write to any one file
     max_samples: int | None = added(None, gt=0)  # files, the first in the order of their hash: a trial
+
+    @model_validator(mode="after")
+    def _counts_cuts(self) -> Preprocess:
+        if self.filters.max_cuts_per_s is not None and not self.shots.detector:
+            raise ValueError("`filters`: `max_cuts_per_s` counts what `shots.detector` finds, and there is none")
+        return self
 
     @model_validator(mode="after")
     def _both_codecs(self) -> Preprocess:

@@ -18,7 +18,7 @@ def pictures(frames: int, cuts: tuple[int, ...] = (), sharp: tuple[int, ...] = (
     """Ten frames a second, all alike but for the sharp ones."""
     sharpness = np.full(frames, 10.0)
     sharpness[list(sharp)] = 50.0
-    return Pictures(np.arange(frames) / FPS, sharpness, between(np.repeat(np.array(cuts, int), 2), frames))
+    return Pictures(np.arange(frames) / FPS, sharpness, between(np.repeat(np.array(cuts, int), 2), frames), None)
 
 
 def places_of(seen: Pictures, lengths_s: tuple[float, ...], span: tuple[float, float] | None = None) -> list[Place]:
@@ -47,7 +47,7 @@ def test_a_shot_is_filled_before_its_spare_time_is_spent_again() -> None:
 @pytest.mark.parametrize("fps", [24_000 / 1_001, 30_000 / 1_001, 60_000 / 1_001])
 def test_clips_begin_on_frames_where_no_frame_begins_when_a_clip_ends(fps: float, within_s: float) -> None:
     times = np.arange(round(60 * fps)) / fps
-    seen = Pictures(times, np.ones(len(times)), np.array([[0, len(times)]]))
+    seen = Pictures(times, np.ones(len(times)), np.array([[0, len(times)]]), None)
     found = starts(seen, (0.03, 60.0), 60.0, (2.0,), Shots(sharpest_within_s=within_s))
     assert len(found) == 29
     assert {place.start_s for place in found} <= {*times}
@@ -71,7 +71,7 @@ def test_clips_stay_where_there_is_sound() -> None:
 def test_clips_never_overlap_and_never_leave_their_shot(seed: int) -> None:
     generator = np.random.default_rng(seed)
     cuts = tuple(sorted(generator.choice(np.arange(1, 300), 5, replace=False).tolist()))
-    seen = Pictures(np.arange(300) / FPS, generator.random(300), between(np.repeat(cuts, 2), 300))
+    seen = Pictures(np.arange(300) / FPS, generator.random(300), between(np.repeat(cuts, 2), 300), None)
     found = starts_of(seen, 1.5)
     assert all(later - earlier >= 1.5 - 1e-6 for earlier, later in pairwise(found))
     for start in found:
@@ -81,7 +81,7 @@ def test_clips_never_overlap_and_never_leave_their_shot(seed: int) -> None:
 
 
 def test_frames_between_two_shots_are_in_no_clip() -> None:
-    seen = Pictures(np.arange(60) / FPS, np.zeros(60), np.array([[3, 25], [33, 60]]))
+    seen = Pictures(np.arange(60) / FPS, np.zeros(60), np.array([[3, 25], [33, 60]]), None)
     assert starts_of(seen) == pytest.approx([0.3, 3.3])
 
 
@@ -100,7 +100,7 @@ def test_clips_of_several_lengths_move_as_far_as_their_shot_allows() -> None:
 def test_clips_of_several_lengths_never_overlap_and_never_leave_their_shot(seed: int) -> None:
     generator = np.random.default_rng(seed)
     cuts = np.sort(generator.choice(np.arange(1, 600), 5, replace=False))
-    seen = Pictures(np.arange(600) / FPS, generator.random(600), between(np.repeat(cuts, 2), 600))
+    seen = Pictures(np.arange(600) / FPS, generator.random(600), between(np.repeat(cuts, 2), 600), None)
     found = places_of(seen, (10.0, 6.0, 2.0))
     assert all(later.start_s - earlier.start_s >= earlier.seconds - 1e-6 for earlier, later in pairwise(found))
     for place in found:

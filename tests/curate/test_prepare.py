@@ -146,6 +146,7 @@ def test_where_nobody_looks_for_shots_only_the_frames_of_clips_are_decoded(tmp_p
         expected = [cut(media, float(second), CLIP) for second in range(10)]
     assert all(np.array_equal(one.frames, other.frames) for one, other in zip(expected, cuts, strict=True))
     assert all(candidate.scores["sharpness"] > 0 for candidate in outcome.clips)
+    assert all(candidate.scores["cuts_per_s"] is None for candidate in outcome.clips)
 
 
 def test_damage_is_noticed_where_nobody_looked_before(tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
-from avctl.curate.proposals import TRIES, Keyframe, glance, guessed, propose
+from avctl.curate.proposals import TRIES, Keyframe, among, glance, guessed, propose
+from avctl.curate.shots import Pictures
 
 NOISE = np.random.default_rng(0).integers(0, 256, (9, 16, 3), np.uint8)
 
@@ -62,3 +64,11 @@ def test_a_frame_is_guessed_to_be_as_sharp_as_the_keyframe_before_it() -> None:
     seen = guessed([0.0, 0.5, 1.0, 1.5, 2.0], [key(0.5, 7.0), key(1.5, 9.0)])
     assert seen.sharpness.tolist() == [7.0, 7.0, 7.0, 9.0, 9.0]
     assert (seen.times.tolist(), seen.shots.tolist()) == ([0.0, 0.5, 1.0, 1.5, 2.0], [[0, 5]])
+
+
+def test_around_a_stretch_keyframes_that_differ_are_cuts() -> None:
+    dark = np.zeros_like(NOISE)
+    keys = [key(float(at), thumbnail=dark if at in (1, 6, 7) else NOISE) for at in range(10)]
+    seen = Pictures(np.arange(40, 72) / 10, np.ones(32), np.array([[0, 20], [20, 32]]), np.array([6.0]))
+    assert sorted(among(keys, seen).cuts_s) == [1.0, 2.0, 6.0, 8.0]  # between 4.0 and 7.1, a detector looked
+    assert among(keys, replace(seen, cuts_s=None)).cuts_s is None

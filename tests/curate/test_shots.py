@@ -32,7 +32,8 @@ def test_cuts_of_a_real_file_are_found_where_they_are(film: Path, detector: Cont
         seen = watch(media.scan(), Shots(detector=detector))
         assert seen.times.tolist() == media.scanned.times == pytest.approx(np.arange(40) / FPS)
     assert seen.shots.tolist() == [[0, 12], [12, 32], [32, 40]]
-    assert seen.cuts.tolist() == [12, 32]
+    assert seen.shots[1:, 0].tolist() == [12, 32]
+    assert seen.cuts_s is not None and seen.cuts_s.tolist() == seen.times[[12, 32]].tolist()
 
 
 def test_without_a_detector_a_source_is_one_shot(film: Path) -> None:

@@ -37,3 +37,9 @@ def test_a_detector_has_the_threshold_of_its_kind(refusal: Refusal):
     assert Shots(detector=None).detector is None
     assert "threshold" in refusal(lambda: TransNet(threshold=27.0))
     assert refusal(lambda: Shots(detector=None, refine=Refine())).startswith("`Shots.refine`: it splits the shots")
+
+
+def test_cuts_are_counted_only_where_a_detector_finds_them(refusal: Refusal):
+    calm = Filters(max_cuts_per_s=1.0)
+    assert "there is none" in refusal(lambda: Preprocess(filters=calm, shots=Shots(detector=None)))
+    assert Preprocess(filters=calm).filters.max_cuts_per_s == 1.0
