@@ -34,6 +34,8 @@ def audit(media: Media, integrity: Integrity) -> None:
     offset = scan.audio_start_s - scan.video_start_s
     if abs(offset) > integrity.max_start_offset_s:
         raise MediaError("start_offset", f"the sound starts {offset:+.3f} s from the picture")
+    if scan.gap_s > integrity.max_gap_s:
+        raise MediaError("sound_gap", f"{scan.gap_s:.3f} s are missing inside the sound")
     drift = sound_end(media) - scan.video_end_s
     if abs(drift) > integrity.max_drift_s:
         raise MediaError("drift", f"the sound ends {drift:+.3f} s from the picture")

@@ -18,6 +18,7 @@ class Scan:
     audio_start_s: float = 0.0
     audio_end_s: float = 0.0  # of what decodes; a declared end, where there is one, is nearer the truth
     num_audio_frames: int = 0
+    gap_s: float = 0.0  # the longest time inside the sound track for which nothing decodes
     peak: float = 0.0  # of the whole sound track, full scale 1
     damaged: int = 0  # packets so far that do not decode, or decode to a picture that the decoder calls corrupt
     interlaced: bool = False
@@ -63,7 +64,9 @@ class Scan:
         self.num_audio_frames = 0
 
     def note_sound(self, piece: Sound) -> None:
-        if not self.num_audio_frames:
+        if self.num_audio_frames:
+            self.gap_s = max(self.gap_s, piece.start_s - self.audio_end_s)
+        else:
             self.audio_start_s = piece.start_s
         self.num_audio_frames += 1
         self.audio_end_s = max(self.audio_end_s, piece.end_s)

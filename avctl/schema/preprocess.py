@@ -60,6 +60,7 @@ class Integrity(Spec):
     needs_sound: bool = added(True)  # False: a file whose sound is missing or silent gives clips of its picture alone
     max_start_offset_s: float = Field(default=0.1, gt=0)  # between first audio sample and first frame
     max_drift_s: float = Field(default=0.1, gt=0)  # difference of track lengths
+    max_gap_s: float = added(0.1, gt=0)  # in the sound, between two of its packets; a shorter one becomes silence
     max_damaged: int = Field(default=0, ge=0)  # packets of one file that do not decode cleanly
     max_rejected: float = Field(default=0.5, ge=0, le=1)  # share of damaged files above which the stage fails
 

@@ -35,6 +35,7 @@ def test_a_sound_file_passes() -> None:
         ({"audio_end_s": 1.5}, "truncated"),
         ({"peak": 0.0}, "silent_audio"),
         ({"audio_start_s": 0.2}, "start_offset"),
+        ({"gap_s": 0.2}, "sound_gap"),
     ],
 )
 def test_each_fault_has_its_reason(scan: dict[str, Any], reason: str) -> None:

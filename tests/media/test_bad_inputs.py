@@ -118,6 +118,21 @@ def test_sound_alone_has_no_video(footage: Make) -> None:
     assert reason(footage(name="a.wav", audio_codec="pcm_s16le", has_video=False)) == "no_video"
 
 
+@pytest.mark.parametrize("shots", [Shots(), Shots(detector=None, sharpest_within_s=0.0)])  # by a scan, by a survey
+def test_a_hole_in_the_sound_is_noticed(footage: Make, tmp_path: Path, shots: Shots) -> None:
+    with av.open(str(footage(name="whole.mkv"))) as whole, av.open(str(tmp_path / "holed.mkv"), "w") as holed:
+        streams = {stream.index: holed.add_stream_from_template(stream) for stream in whole.streams}
+        for packet in whole.demux():
+            is_lost = packet.stream.type == "audio" and packet.pts and 1.0 <= packet.pts * packet.time_base < 1.2
+            if packet.size and not is_lost:
+                packet.stream = streams[packet.stream_index]
+                holed.mux(packet)
+    outcome, _ = prepared(tmp_path / "holed.mkv", Preprocess(shots=shots))
+    assert (outcome.reason, outcome.detail[:4]) == ("sound_gap", "0.21")
+    lenient = Preprocess(shots=shots, integrity=Integrity(max_gap_s=0.3))
+    assert prepared(tmp_path / "holed.mkv", lenient)[0].reason is None
+
+
 def test_digital_silence_is_no_sound(footage: Make) -> None:
     assert reason(footage(volume=0.0)) == "silent_audio"
 
