@@ -97,7 +97,8 @@ def prepare(source: Source, preprocess: Preprocess, clip: Clip) -> tuple[Outcome
                 raise MediaError("changed", "it does not hold the bytes that were crawled")
             return outcome, _clips(media, outcome, preprocess, clip)
     except MediaError as error:
-        outcome.reason, outcome.detail, outcome.clips = error.reason, error.detail, []
+        outcome.reason, outcome.detail = error.reason, error.detail
+        outcome.places, outcome.clips = 0, []
         return outcome, []
 
 

@@ -70,6 +70,7 @@ class Media:
     def scan(self) -> Iterator[av.VideoFrame]:
         """Every frame once, deinterlaced; meanwhile the sound is decoded too, and `scanned` filled."""
         self._hold_pictures(-inf, inf)
+        self.scanned, self._sounds = Scan(), Held()
         for frame in self._decode(*self._tracks, count_damage=True):
             if isinstance(frame, av.AudioFrame):
                 piece = sound_of(frame)

@@ -22,6 +22,7 @@ from avctl.media.sparse import frames_at
 
 FRAMES = 16  # compared, spread over the file
 SIZE = (144, 256)  # of the compared frames: its longer side is that of the picture
+SOUND_ERROR = 0.01  # of a sample, full scale 1, that is wrong: decoders of one codec round by less than a thousandth
 SOUND_S = 30.0  # compared, from the first frame on
 _DOUBT_DB = 1.0  # by which a neighbour must resemble a frame more: in a still scene all are alike, but for noise
 _LAG = 2_048  # samples searched on both sides: an encoder's delay is at most that
@@ -54,7 +55,7 @@ class Parity:
         if self.refused or self.min_psnr_db is None:
             return False
         is_wrong = self.missing or self.time_s or self.sound_offset or self.same != FRAMES
-        return bool(is_wrong) or self.min_psnr_db < min_psnr_db
+        return bool(is_wrong) or (self.sound or 0) > SOUND_ERROR or self.min_psnr_db < min_psnr_db
 
 
 def psnr_db(a: np.ndarray, b: np.ndarray) -> float:

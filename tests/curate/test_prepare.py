@@ -14,9 +14,11 @@ from av.video.stream import VideoStream
 
 from avctl.curate.phash import phash
 from avctl.curate.prepare import Outcome, Source, clip_id, prepare
+from avctl.media import survey
 from avctl.media.cut import cut
 from avctl.media.decode import Media
 from avctl.media.mux import write_mp4
+from avctl.media.scan import Scan
 from avctl.recipe import replace
 from avctl.recipe.content import sha256
 from avctl.schema import Clip, Filters, Preprocess, Shots
@@ -159,10 +161,28 @@ def test_a_long_file_that_cannot_be_surveyed_is_decoded_whole(tmp_path: Path) ->
     assert (len(cuts), outcome.facts["seen_s"]) == (3, pytest.approx(60))
 
 
+def test_a_survey_that_fails_late_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = film(tmp_path / "a.mp4", 60)
+    note, seen = survey._note_time, []
+
+    def fail_late(packet: av.Packet, scanned: Scan) -> None:
+        seen.append(packet)
+        if len(seen) == 500:
+            raise survey.Unsurveyable
+        note(packet, scanned)
+
+    monkeypatch.setattr(survey, "_note_time", fail_late)
+    outcome, cuts = prepare(source, FEW, CLIP)
+    with av.open(str(source.path)) as file:
+        num_frames = file.streams.video[0].frames
+    assert (outcome.reason, outcome.facts["frames"], len(cuts)) == (None, num_frames, 3)
+
+
 def test_damage_is_refused_where_a_clip_would_be_and_not_elsewhere(tmp_path: Path) -> None:
     source = film(tmp_path / "a.mkv", 60, sc_threshold="0")
     seen = [candidate.start_s for candidate in prepare(source, FEW, CLIP)[0].clips]
-    assert prepare(damaged(source, at_s=seen[1] + 0.5), FEW, CLIP)[0].reason == "damaged"
+    refused = prepare(damaged(source, at_s=seen[1] + 0.5), FEW, CLIP)[0]
+    assert (refused.reason, refused.places, refused.clips) == ("damaged", 0, [])
     assert prepare(damaged(source, at_s=seen[1] + 3.5), FEW, CLIP)[0].reason is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,21 @@ class OffBeat(PyAV):
     def sound(self, media: Media, start_s: float, end_s: float) -> Sound:
         sound = media.sound(start_s, end_s)
         return Sound(np.roll(sound.samples, 20, axis=0), sound.rate, sound.start_s, sound.layout)
+
+
+class Muffled(PyAV):
+    """Its sound is too low."""
+
+    def sound(self, media: Media, start_s: float, end_s: float) -> Sound:
+        sound = media.sound(start_s, end_s)
+        return replace(sound, samples=sound.samples / 2)
+
+
+class Slow(PyAV):
+    """Its sound has another rate."""
+
+    def sound(self, media: Media, start_s: float, end_s: float) -> Sound:
+        return replace(media.sound(start_s, end_s), rate=44_100)
 
 
 class Flat(PyAV):
@@ -83,6 +99,13 @@ def test_another_clock_a_lost_frame_and_late_sound_are_found(footage: Make) -> N
     row = against(OffBeat(), footage(is_moving=True))
     assert (row.missing, row.time_s, row.sound_offset) == (1, 0.005, 20)
     assert row.sound is not None and row.sound < 1e-6 and row.is_below(1)
+
+
+@pytest.mark.parametrize("engine", [Muffled(), Slow()])
+def test_other_samples_are_found(footage: Make, engine: PyAV) -> None:
+    row = against(engine, footage(is_moving=True))
+    assert (row.missing, row.time_s, row.same, row.min_psnr_db) == (0, 0, FRAMES, 99)
+    assert row.is_below(1)
 
 
 def test_pixels_are_judged_by_the_threshold(footage: Make) -> None:
