@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-_TABLES = {"ledger.sqlite": "dead", "index.sqlite": "quarantine"}
+_LETTERS = {
+    "ledger.sqlite": "SELECT * FROM dead",
+    "index.sqlite": "SELECT sha256, name, reason, detail FROM sources WHERE reason IS NOT NULL",
+}
 
 
 def dead_letters(folder: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a crawl's `dead` or a preprocess artifact's `quarantine` table, as they are."""
-    for name, table in _TABLES.items():
-        yield from _rows(folder / name, f"SELECT * FROM {table}")
+    """What a crawl could not get, or the files that preprocess refused, each with its reason."""
+    for name, query in _LETTERS.items():
+        yield from _rows(folder / name, query)
 
 
 def files_from(folder: Path, source: str) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 
 from avctl.curate.earlier import Earlier
@@ -22,6 +21,7 @@ from avctl.curate.prepare import Candidate, Outcome, Source
 from avctl.curate.shards import Finished, Shard, WorkFolder, cut_clips
 from avctl.curate.splits import side
 from avctl.curate.truth import shift
+from avctl.media.engines.pyav import PyAV
 from avctl.schema import Clip, Preprocess
 from avctl.store.index import place_columns, write_index
 from avctl.store.layout import StoreLayout
@@ -43,8 +43,12 @@ class Tables:
 
     clips: list[dict[str, Any]] = field(default_factory=list)
     sources: list[dict[str, Any]] = field(default_factory=list)
-    quarantine: list[dict[str, Any]] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
+
+    @property
+    def refused(self) -> list[dict[str, Any]]:
+        """The sources that could not be used."""
+        return [source for source in self.sources if source["reason"]]
 
 
 class Tabulator:
@@ -81,8 +85,7 @@ class Tabulator:
             reason = "duplicate"
         elif candidate.clip_id:
             self._seen.add(candidate.clip_id)
-        by_clip = self.preprocess.split.by == "clip" and candidate.clip_id
-        identity = candidate.clip_id if by_clip and candidate.clip_id else source.sha256
+        identity = (self.preprocess.split.by == "clip" and candidate.clip_id) or source.sha256
         return {
             "clip_id": candidate.clip_id,
             "source_sha256": source.sha256,
@@ -101,16 +104,13 @@ class Tabulator:
 
     @cached_property
     def _made_by(self) -> dict[str, Any]:
-        versions = (".".join(map(str, version)) for _, version in sorted(av.library_versions.items()))
-        return {"decoder": [av.__version__, *versions], "codecs": self._codecs()}
+        return {"decoder": PyAV.version, "codecs": self._codecs()}
 
     def _seconds(self, candidate: Candidate) -> float:
         return self.clip.seconds if candidate.frames is None else candidate.frames / self.clip.fps
 
     def _add_source(self, source: Source, outcome: Outcome) -> None:
         row = {"sha256": source.sha256, "name": source.name, "reason": outcome.reason, "detail": outcome.detail}
-        if outcome.reason:
-            self.tables.quarantine.append(row)
         candidates = {"places": outcome.places, "candidates": len(outcome.clips)}
         candidates |= {"fallback": outcome.facts.get("fallback")}  # why PyAV decoded it and not the engine asked for
         candidates |= {"has_sound": outcome.facts.get("has_sound")}  # None: it was refused before that was known
@@ -151,4 +151,4 @@ def write_arrays(path: Path, tables: Tables, clips: CutClips, layout: StoreLayou
 
 def write_tables(path: Path, tables: Tables) -> None:
     """`index.sqlite`."""
-    write_index(path, NAMES, tables.clips, {"sources": tables.sources, "quarantine": tables.quarantine})
+    write_index(path, NAMES, tables.clips, {"sources": tables.sources})

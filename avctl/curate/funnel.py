@@ -27,7 +27,7 @@ def funnel(tables: Tables, losses: Sequence[tuple[str, str]], beyond_max_samples
         for row in tables.clips
         if row["reason"]
     ]
-    refused = [(row["reason"], row["name"]) for row in tables.quarantine]
+    refused = [(row["reason"], row["name"]) for row in tables.refused]
     unfit = [source["name"] for source in tables.sources if not source["reason"] and not source["candidates"]]
     soundless = [source["name"] for source in tables.sources if not source["reason"] and source["has_sound"] is False]
     fell_back = [(source["fallback"], source["name"]) for source in tables.sources if source.get("fallback")]

@@ -7,13 +7,14 @@ folder gets its name when the shard is complete.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import sqlite3
 import uuid
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from io import FileIO
 from math import prod
@@ -29,16 +30,17 @@ from avctl.curate.shots import load
 from avctl.curate.worker import Fault, limited_files
 from avctl.files import sync
 from avctl.job import InputError
+from avctl.media.engines.pyav import PyAV
 from avctl.schema import Clip, Preprocess
 
 SHARD_BYTES = 64 * 2**20  # of source files: long films get a shard each, so that all workers have something to do
-FRAMES, AUDIO, OUTCOMES = "frames.u8", "audio.i16", "outcomes.json"
+FRAMES, AUDIO, OUTCOMES, MADE_OF = "frames.u8", "audio.i16", "outcomes.json", "made_of.sha256"
 LATENTS = {"video_latents": "video.npy", "audio_latents": "audio.npy"}  # an array a clip, one behind the other
 
 
 @dataclass(frozen=True)
 class Shard(Sequence[Source]):
-    """Source files `first`, `first + 1`, ... of the data set."""
+    """Source files that are prepared and committed together."""
 
     number: int
     sources: tuple[Source, ...]
@@ -52,6 +54,11 @@ class Shard(Sequence[Source]):
     def draft(self) -> str:
         """Its folder below the scratch folder: every attempt has one of its own."""
         return f"{self.name}.{self.attempt}"
+
+    @property
+    def made_of(self) -> str:
+        """Hash of its files and of what decodes them: a committed shard with another one is of no use."""
+        return hashlib.sha256(" ".join([PyAV.version, *(source.sha256 for source in self)]).encode()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -155,15 +162,19 @@ class WorkFolder:
         self.scratch.mkdir()
 
     def is_committed(self, shard: Shard) -> bool:
-        return (self.folder / shard.name / OUTCOMES).is_file()
+        mark = self.folder / shard.name / MADE_OF
+        return mark.is_file() and mark.read_text() == shard.made_of
 
     def commit(self, shard: Shard, results: Sequence[Outcome | Fault]) -> None:
-        """Make a finished shard of the scratch folder permanent, whole or not at all."""
+        """Make a finished shard of the scratch folder permanent, whole or not at all, in the place of one that is of no
+        use."""
         folder = self.scratch / shard.draft
         rows = [asdict(result if isinstance(result, Outcome) else _faulty(result)) for result in results]
         (folder / OUTCOMES).write_text(json.dumps(rows))
+        (folder / MADE_OF).write_text(shard.made_of)
         for file in folder.iterdir():
             sync(file)
+        self.withdraw(shard)
         os.replace(folder, self.folder / shard.name)
 
     def write_latents(self, shard: Shard, latents: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -174,8 +185,9 @@ class WorkFolder:
                     np.save(stream, clip)
 
     def withdraw(self, shard: Shard) -> None:
-        """Undo a commit: the shard will be worked through again."""
-        shutil.rmtree(self.folder / shard.name)
+        """Undo a commit, if there was one: the shard will be worked through again."""
+        with suppress(FileNotFoundError):
+            os.replace(self.folder / shard.name, self.scratch / f"{shard.name}.withdrawn-{uuid.uuid4().hex}")
 
     def outcomes(self, shard: Shard) -> list[Outcome]:
         return [Outcome.of(row) for row in json.loads((self.folder / shard.name / OUTCOMES).read_text())]

@@ -39,19 +39,20 @@ def run(job: Job) -> None:
     MachineError where what looks for shots is not installed.
     """
     preprocess, clip, out = job.recipe.preprocess, job.recipe.clip, job.out.absolute()
+    inputs = {name: path.absolute() for name, path in job.inputs.items()}  # workers of a cluster stand elsewhere
     assert preprocess is not None
     workspace = WorkFolder(out / "work", clip)
     earlier = _earlier(out, workspace, job.retry)
     if (out / PRODUCTS[-1]).exists():  # killed between the last product and the clean-up
         shutil.rmtree(workspace.folder)
         return
-    sources = read_ledger(job.inputs["crawl"].absolute())
+    sources = read_ledger(inputs["crawl"])
     if not sources:
         raise InputError("the crawl holds no files", hint="look at its dead letters: `avctl ls --failed`")
     load(preprocess.shots)  # what is missing is said once, not of every file
     encode = None
     if preprocess.video_codec:
-        encode = EncodeShard(workspace, preprocess, clip, job.inputs.get("codec"), job.recipe.runtime)
+        encode = EncodeShard(workspace, preprocess, clip, inputs.get("codec"), job.recipe.runtime)
     tabulator = Tabulator(preprocess, clip, lambda: encode.encoder.fingerprint if encode else None)
     wanted = sources[: preprocess.max_samples]
     known = list(earlier.finished([source for source, _ in wanted], tabulator.key)) if earlier else []
@@ -61,7 +62,7 @@ def run(job: Job) -> None:
     for finished in merge(known, of_shards(shards, workspace), key=lambda finished: finished.source.sha256):
         tabulator.add(finished)
     tables = tabulator.tables
-    counts = funnel(tables, read_losses(job.inputs["crawl"]), beyond_max_samples=len(sources) - len(tables.sources))
+    counts = funnel(tables, read_losses(inputs["crawl"]), beyond_max_samples=len(sources) - len(tables.sources))
     try:
         _check(tables, preprocess)
     except StageError as error:
@@ -106,7 +107,7 @@ def _prepare(
         ),
         encode,
         decode=preprocess.decode,
-        folders=(workspace.scratch, job.inputs["crawl"].absolute()),
+        folders=(workspace.scratch, *(path.absolute() for path in job.inputs.values())),
         log=workspace.folder / "ray.log",
     )
     with pool.run(todo) as steps:
@@ -124,9 +125,9 @@ def _prepare(
 
 
 def _check(tables: Tables, preprocess: Preprocess) -> None:
-    refused, given = len(tables.quarantine), len(tables.sources)
+    refused, given = len(tables.refused), len(tables.sources)
     reasons = ", ".join(
-        f"{count} {reason}" for reason, count in Counter(row["reason"] for row in tables.quarantine).most_common()
+        f"{count} {reason}" for reason, count in Counter(row["reason"] for row in tables.refused).most_common()
     )
     if refused > preprocess.integrity.max_rejected * given:
         raise StageError(

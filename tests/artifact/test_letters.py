@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from avctl.artifact.letters import dead_letters, files_from
+from avctl.store.index import write_index
 
 
 @pytest.fixture
@@ -47,6 +48,13 @@ def test_a_source_that_gave_the_same_bytes_later_is_found_too(crawl: Path):
 
 def test_dead_letters_come_with_their_reason(crawl: Path):
     assert [row["reason"] for row in dead_letters(crawl)] == ["timeout"]
+
+
+@pytest.mark.parametrize("reasons", [(None, "empty", None), (None, None)])
+def test_files_that_preprocess_refused_are_letters(tmp_path: Path, reasons: tuple[str | None, ...]):
+    rows = [{"sha256": str(k), "name": f"{k}.mp4", "reason": why, "detail": ""} for k, why in enumerate(reasons)]
+    write_index(tmp_path / "index.sqlite", [], [], {"sources": rows})
+    assert list(dead_letters(tmp_path)) == [row for row in rows if row["reason"]]
 
 
 def test_an_artifact_without_letters_has_none(tmp_path: Path):

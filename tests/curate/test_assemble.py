@@ -74,7 +74,7 @@ def test_every_row_points_at_its_own_frames(work: WorkFolder, tmp_path: Path) ->
         ("c3", 13, 13),
     ]
     assert [row["reason"] for row in tables.clips] == [None, "blur", None, "duplicate", None]
-    assert [row["name"] for row in tables.quarantine] == ["t.mp4"]
+    assert [row["name"] for row in tables.refused] == ["t.mp4"]
     assert len(tables.sources) == 3
     assert json.loads(tables.sources[0]["facts"]) == {}
 

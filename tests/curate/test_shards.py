@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from avctl.curate.pool import LocalPool
 from avctl.curate.prepare import Candidate, Outcome, Source
 from avctl.curate.shards import AUDIO, FRAMES, SHARD_BYTES, PrepareShard, Shard, WorkFolder, cut_clips, group
 from avctl.curate.worker import Budget, Fault
+from avctl.media.engines.pyav import PyAV
 from avctl.media.mux import write_mp4
 from avctl.recipe.content import sha256
 from avctl.schema import Clip, Preprocess, Shots, TransNet
@@ -76,6 +78,29 @@ def test_a_committed_shard_is_read_back_and_a_fault_is_an_outcome(tmp_path: Path
         (found["audio_latents"], [sound for _, sound in latents]),
     ):
         assert all(np.array_equal(a, b) for a, b in zip(read, written, strict=True))
+
+
+def test_a_shard_of_other_files_or_of_another_decoder_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,), (other,) = (group([(source(name), 1)], 10) for name in "ab")
+    workspace = WorkFolder(tmp_path / "work", CLIP)
+
+    def commit(shard: Shard, reason: str) -> None:
+        (workspace.scratch / shard.draft).mkdir()
+        workspace.commit(shard, [Outcome(reason)])
+
+    commit(one, "first")
+    assert one.name == other.name and workspace.is_committed(one) and not workspace.is_committed(other)
+    commit(other, "second")
+    assert workspace.is_committed(other) and workspace.outcomes(other)[0].reason == "second"
+    monkeypatch.setattr(PyAV, "version", "99")
+    assert not workspace.is_committed(other)
+    commit(other, "third")
+    assert workspace.is_committed(other) and workspace.outcomes(other)[0].reason == "third"
+    workspace.withdraw(other)
+    assert not workspace.is_committed(other)
+    workspace.withdraw(other)  # a kill may have come after it
 
 
 def test_a_shard_of_which_no_clip_passed_holds_none(tmp_path: Path) -> None:
