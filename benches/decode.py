@@ -7,7 +7,6 @@ decoded by everybody in turn, round after round, so that what else the machine d
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import time
@@ -26,7 +25,7 @@ from avctl.media.fit import Fit, Luma
 from avctl.media.probe import open_media, tracks
 from avctl.media.sparse import frames_at, stamps
 from benches.film import SECONDS, clips
-from benches.frame import Row
+from benches.frame import Row, children_s
 
 COMMAND = "python -m benches decode"
 SIZE = (256, 448)
@@ -187,5 +186,4 @@ def _resized(frame: np.ndarray) -> np.ndarray:
 
 
 def _processor_s() -> float:
-    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    return time.process_time() + children_s()

@@ -1,7 +1,7 @@
 """The same clips in every format that they may be read from: avctl's store, a flat file, a tar of npy.
 
 A shard keeps whole samples behind each other and finds them by offset, as MDS does; webdataset can only be read in its
-order. Of all readers, avctl and Zarr's own pipeline check what they read.
+order. Of all readers, avctl, tensorstore and Zarr's own pipeline check what they read.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -83,7 +84,7 @@ def _now() -> tuple[float, float]:
 
 
 def record() -> dict[str, Any]:
-    """Where and of what the figures are: two rows with different records do not belong in one table."""
+    """Where and of what the figures are: figures with different records are not compared."""
     commit, is_dirty = manifest.commit()
     return {
         "time": round(time.time()),
@@ -107,19 +108,27 @@ def timed(bench: str, what: str, command: Command, *, repeats: int, warm_up: int
 
 
 def _once(command: Command) -> tuple[float, float]:
-    before, start = _processor_s(), time.perf_counter()
+    before, start = children_s(), time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - start, _processor_s() - before
+    return time.perf_counter() - start, children_s() - before
 
 
-def _processor_s() -> float:
-    """Seconds that all finished children computed."""
+def children_s() -> float:
+    """Seconds of processor that all finished children took."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+def megabytes(pid: int | str, field: str = "VmRSS") -> float:
+    """What a process holds in memory now, or another field of its status (`proc(5)`)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (kilobytes,) = re.findall(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
+    return int(kilobytes) / 1024
 
 
 def _processor() -> str:
     """The name that Linux gives it; elsewhere what Python knows."""
     info = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

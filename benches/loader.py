@@ -7,7 +7,6 @@ twentieth of sound alone; video tokens of 16x16 pixels and four frames, sound to
 from __future__ import annotations
 
 import random
-import resource
 import tempfile
 import time
 from collections import Counter
@@ -28,7 +27,7 @@ from avctl.store.index import Place
 from avctl.store.layout import layout
 from avctl.store.reader import ClipStore
 from avctl.store.writer import Writer
-from benches.frame import Row, Timings
+from benches.frame import Row, Timings, megabytes
 from benches.store import CLIP, SIZES, WINDOW
 
 BENCH, COMMAND = "loader", "python -m benches loader"
@@ -159,12 +158,10 @@ def _rate(load: Callable[[int], Tensor], workers: int) -> float:
 
 
 def _memory(load: Windows) -> Iterator[Row]:
-    """The largest size of this process, after so many reads."""
-    before = None
+    """What this process holds, after so many reads."""
+    held = []
     for number in range(500):
         load(number)
         if number in (50, 499):
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            if before is not None:
-                yield Row(BENCH, "growth of a reader over 1,800 windows", "MB", COMMAND, (peak - before,))
-            before = peak
+            held.append(megabytes("self"))
+    yield Row(BENCH, "growth of a reader over 1,800 windows", "MB", COMMAND, (held[1] - held[0],))

@@ -6,7 +6,6 @@ whole is the command itself, with starting Python, the store and the index. Proc
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from avctl.media.survey import survey
 from avctl.recipe.content import sha256
 from avctl.schema import Clip, Preprocess, Shots
 from benches.film import SECONDS, clips, film
-from benches.frame import Row
+from benches.frame import Row, children_s
 
 REPEATS = 3
 CLIP = Clip(seconds=2.0, size=(256, 448), fps=24, sample_rate=48_000)
@@ -74,9 +73,11 @@ def _parts(name: str, files: Sequence[Path], seconds: float, parts: Sequence[Par
 
 def _processor_of(work: Callable[[Path], object], files: Sequence[Path]) -> float:
     start = time.process_time()
-    for file in files:
-        work(file)
-    return time.process_time() - start
+    results = [work(file) for file in files]
+    seconds = time.process_time() - start
+    if any(isinstance(result, tuple) and result[0].reason for result in results):
+        raise RuntimeError("a file was refused, which takes no time")
+    return seconds
 
 
 def _stage(name: str, files: Sequence[Path], seconds: float, most: int) -> Iterator[Row]:
@@ -90,20 +91,15 @@ def _stage(name: str, files: Sequence[Path], seconds: float, most: int) -> Itera
         (folder / "bench.py").write_text(RECIPE.format(most=most))
         _run(folder, "crawl")
         for _ in range(REPEATS):
-            before = _children()
+            before = children_s()
             _run(folder, "preprocess", "--force")
-            spent.append(_children() - before)
+            spent.append(children_s() - before)
     yield _rate(f"{name}: avctl preprocess", seconds, spent)
 
 
 def _run(folder: Path, *words: str) -> None:
-    command = [sys.executable, "-m", "avctl", words[0], "bench.py", *words[1:]]
+    command = [sys.executable, "-m", "avctl", words[0], "bench.py", "--store", "runs", *words[1:]]
     subprocess.run(command, check=True, cwd=folder, capture_output=True)
-
-
-def _children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _rate(what: str, seconds: float, spent: Sequence[float]) -> Row:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from avctl.media.mux import write_mp4
 from benches.frame import Row
 
 FINISHED, LEFT = 10_240, 256  # files: forty shards, and one that is not finished
-REPEATS = 5
+REPEATS, COMMAND = 5, "python -m benches restart"
 RECIPE = """
 from avctl.schema import Clip, Crawl, Directory, Preprocess, Recipe, Runtime
 
@@ -45,15 +46,16 @@ def rows() -> Iterator[Row]:
         folder = Path(name)
         (folder / "recipe.py").write_text(RECIPE)
         _write_films(folder / "films")
-        subprocess.run([*AVCTL, "crawl", "recipe.py", "-q"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        _pretend(folder)
+        subprocess.run([*AVCTL, "crawl", "recipe.py", "-q", *STORE], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        with chdir(folder):
+            _pretend()
         wall, processor = zip(*(_restart(folder) for _ in range(REPEATS + 1)), strict=True)
     what = f"to the first new file, {FINISHED} are finished"
-    yield Row("restart", what, "s", "avctl preprocess", wall[1:])
-    yield Row("restart", what, "s of processor", "avctl preprocess", processor[1:])
+    yield Row("restart", what, "s", COMMAND, wall[1:])
+    yield Row("restart", what, "s of processor", COMMAND, processor[1:])
 
 
-AVCTL = (sys.executable, "-m", "avctl")
+AVCTL, STORE = (sys.executable, "-m", "avctl"), ("--store", "runs")
 
 
 def _write_films(folder: Path) -> None:
@@ -68,9 +70,8 @@ def _write_films(folder: Path) -> None:
         (folder / f"{number}.mp4").write_bytes(content + b"\0\0\0\x10free" + number.to_bytes(8))
 
 
-def _pretend(folder: Path) -> None:
+def _pretend() -> None:
     """All shards but the last are committed, as if the command had been killed then."""
-    os.chdir(folder)
     resolved = resolve("recipe.py", Options(store=Path("runs")))
     step = resolved.own_step("preprocess")
     (crawl,) = resolved.inputs(step).values()
@@ -99,7 +100,7 @@ def _commit(work: WorkFolder, shard: Shard, outcome: Outcome, frames: np.ndarray
 def _restart(folder: Path) -> tuple[float, float]:
     """Wall and processor time from the command to the first file that it prepares; then it is killed."""
     start = time.perf_counter()
-    command = [*AVCTL, "preprocess", "recipe.py", "--json"]
+    command = [*AVCTL, "preprocess", "recipe.py", "--json", *STORE]
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, process_group=0)
     assert process.stderr
     for line in process.stderr:

@@ -18,7 +18,7 @@ from avctl.schema import Clip
 from avctl.store.index import Value, write_index
 from avctl.store.layout import Series, layout
 from avctl.store.reader import ClipStore
-from benches.formats import READERS, in_order, keep
+from benches.formats import READERS, Kept, in_order, keep
 from benches.frame import Row, Timings
 
 BENCH, COMMAND = "store", "python -m benches store"
@@ -44,6 +44,7 @@ def _windows(folder: Path) -> Iterator[Row]:
     plan, choose = layout(CLIP), np.random.default_rng(1)
     shapes = [(int(choose.choice(LENGTHS)), *SIZES[i % 3], 3) for i in range(NUM_CLIPS)]
     kept = keep(folder, [(plan.video[shape[1], shape[2]], shape) for shape in shapes])
+    _require_equal(kept, [(clip, clip, clip + WINDOW) for clip in range(6)])
     timings = Timings(BENCH, COMMAND)
     for turn in range(ROUNDS):
         draw = np.random.default_rng((2, turn))
@@ -72,10 +73,20 @@ def _windows(folder: Path) -> Iterator[Row]:
     yield from timings.rows()
 
 
+def _require_equal(kept: Kept, windows: list[tuple[int, int, int]]) -> None:
+    """All readers give what was written."""
+    expected = [READERS["np.memmap"](kept)(*window) for window in windows]
+    for name, opened in READERS.items():
+        read = opened(kept)
+        if not all(np.array_equal(read(*window), values) for window, values in zip(windows, expected, strict=True)):
+            raise RuntimeError(f"{name} reads something else")
+
+
 def _latents(folder: Path, length: int) -> Iterator[Row]:
     series = Series("latents/video/32x56", (16, 32, 56), "float16", 4)
     shape = (length, *series.item)
     kept = keep(folder, [(series, shape)] * NUM_LATENTS)
+    _require_equal(kept, [(clip, 0, length) for clip in range(4)])
     size = 2 * prod(shape)
     timings = Timings(BENCH, COMMAND)
     for turn in range(ROUNDS):

@@ -1,5 +1,6 @@
 """The table of README, made of the rows in `results/`: of every figure the newest.
 
+pip install -e '.[dev,bench]'
 python -m benches --json benches/results/cpu.jsonl && python -m benches --readme
 """
 
@@ -42,7 +43,6 @@ DECODERS = {
     "OpenCV": "OpenCV, all the way through",
     "OpenCV, a seek a frame": "OpenCV, a seek a frame",
 }
-FILES, FILM = "ten-second files: ", "a film: "
 LINES = (
     Line("16 frames of 10 s of 720p, resized", "decode", "s of processor a clip",
          "16 of 10 s of 720p, keyframes every 250: ", others=DECODERS),
@@ -50,27 +50,24 @@ LINES = (
          "16 of 10 s of 720p, keyframes every 50: ", others=DECODERS),
     Line("every frame of 720p, resized", "decode", "h of video a core-hour", "720p: ", "every frame, resized"),
     Line("keyframes of 720p", "decode", "h of video a core-hour", "720p: ", "keyframes, luma alone"),
-    Line("preprocess, every clip of short files", "preprocess", "h of video / h of a core", FILES, "avctl preprocess"),
+    Line("preprocess, every clip of short files", "preprocess", "h of video / h of a core",
+         "ten-second files: ", "avctl preprocess"),
     Line("preprocess, 8 clips of a film", "preprocess", "h of video / h of a core", "a film, at most 8 clips: ",
          "avctl preprocess"),
     Line("window of 16 frames, warm", "store", "ms of processor", "16-frame window, warm: ", others=READERS),
     Line("window of 16 frames, cold", "store", "ms of processor", "16-frame window, cold: ", others=READERS),
     Line("latents of a clip, 1.26 MB, warm", "store", "ms", "latents of a clip, 1.26 MB, warm: ", others=READERS),
     Line("the same", "store", "GB/s", "latents of a clip, 1.26 MB, warm: ", others=READERS),
-    Line("tokens of a pack of 65,536 unused", "loader", "%", "tokens of a ", "pack of 65,536 unused",
-         {"in buckets": "batch of 65,536 unused, in 21 buckets"}),
     Line("to the first new file, 10,240 are finished", "restart", "s", "to the first new file, ",
          "10240 are finished"),
 )  # fmt: skip
 
 
 def newest(folder: Path) -> Rows:
-    """The last row of every figure, in the order of the names of files and of lines in them."""
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for file in sorted(folder.glob("*.jsonl")):
-        for row in map(json.loads, file.read_text().splitlines()):
-            rows[row["bench"], row["what"], row["unit"]] = row
-    return rows
+    """The newest row of every figure."""
+    lines = (line for file in folder.glob("*.jsonl") for line in file.read_text().splitlines())
+    rows = sorted(map(json.loads, lines), key=lambda row: row["time"])
+    return {(row["bench"], row["what"], row["unit"]): row for row in rows}
 
 
 def table(rows: Rows, lines: Iterable[Line] = LINES) -> str:

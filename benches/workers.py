@@ -6,8 +6,6 @@ A loop in NumPy and Python, without files, locks or much memory, is timed in the
 
 from __future__ import annotations
 
-import re
-import resource
 import tempfile
 import time
 from collections import defaultdict
@@ -24,7 +22,7 @@ from avctl.curate.worker import Budget, Fault, Work, Worker
 from avctl.media.mux import write_mp4
 from avctl.recipe.content import sha256
 from avctl.schema import Clip, Preprocess
-from benches.frame import Row
+from benches.frame import Row, children_s, megabytes
 
 COMMAND = "python -m benches workers"
 CLIP = Clip(seconds=2.0, size=(32, 32), fps=8, sample_rate=16_000)
@@ -79,18 +77,12 @@ def _memory(folder: Path, sources: Sequence[Source]) -> dict[int, float]:
         worker.give(shard)
         while not worker.listen():
             if not worker.done:
-                found.setdefault(count, _megabytes(worker.pid, "VmRSS"))
+                found.setdefault(count, megabytes(worker.pid, "VmRSS"))
         count += len(shard)
-        found[count] = _megabytes(worker.pid, "VmRSS")
-    found[-1] = _megabytes(worker.pid, "VmHWM")
+        found[count] = megabytes(worker.pid, "VmRSS")
+    found[-1] = megabytes(worker.pid, "VmHWM")
     worker.kill()
     return found
-
-
-def _megabytes(pid: int, field: str) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    (kilobytes,) = re.findall(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
-    return int(kilobytes) / 1024
 
 
 def spin(shard: Shard, done: list[Any]) -> Generator[Any, None, None]:
@@ -122,13 +114,12 @@ def _scaling(what: str, shards: Sequence[Shard], work_of: Any) -> Iterator[Row]:
 
 def _run(work: Work[Any, Any], shards: Sequence[Shard], workers: int) -> tuple[float, float]:
     """Files a second once every worker is at work, and processor seconds a file with the start of the workers."""
-    before, times = resource.getrusage(resource.RUSAGE_CHILDREN), []
+    before, times = children_s(), []
     begun: set[int] = set()
     with LocalPool(work, workers, BUDGET).run(shards) as steps:
         for step in steps:
             if step and not step.is_finished:
                 begun.add(step.shard.number)
                 times += [time.perf_counter()] * (len(begun) >= workers)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    seconds = children_s() - before
     return (len(times) - 1) / (times[-1] - times[0]), seconds / (SHARDS * SHARD_FILES)
