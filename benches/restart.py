@@ -35,7 +35,7 @@ recipe = Recipe(
     name="restart",
     clip=Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=8_000, channels=1),
     crawl=Crawl(sources=(Directory(path="films"),)),
-    preprocess=Preprocess(shard_clips=256),
+    preprocess=Preprocess(shard_files=256),
     runtime=Runtime(device="cpu", workers=2),
 )
 """
@@ -80,7 +80,7 @@ def _pretend() -> None:
     workspace.open()
     assert step.recipe.preprocess
     work = WorkFolder(workspace.path / "work", step.recipe.clip)
-    shards = group(read_ledger(crawl), step.recipe.preprocess.shard_clips)
+    shards = group(read_ledger(crawl), step.recipe.preprocess.shard_files)
     outcome, cuts = prepare(shards[0][0], step.recipe.preprocess, step.recipe.clip)
     assert outcome.num_cut == len(cuts) == 1
     for shard in shards[:-1]:

@@ -49,7 +49,7 @@ recipe = Recipe(
             max_silence=0.5,
         ),
         split=Split(valid=0.1, test=0.1),
-        shard_clips=1_000,
+        shard_files=1_000,
     ),
 )
 

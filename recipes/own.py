@@ -33,7 +33,7 @@ from recipes.tiny import recipe as tiny
 
 clip = Clip(seconds=2.0, size=(64, 64), fps=16, sample_rate=16_000, channels=2)
 clips = Preprocess(
-    shard_clips=1,  # a film is a unit of work
+    shard_files=1,  # a film is a unit of work
     shots=Shots(max_clips=64),  # of one file: two minutes of a film, spread over it
     integrity=Integrity(max_drift_s=1.0, max_rejected=1.0),  # refuse what cannot be used, and go on with the rest
     filters=Filters(max_silence=0.9),

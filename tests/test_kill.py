@@ -38,7 +38,7 @@ codec = replace(
     tiny_codec,
     name="mini-codec",
     crawl=crawl,
-    preprocess=replace(tiny_codec.preprocess, shard_clips=4),
+    preprocess=replace(tiny_codec.preprocess, shard_files=4),
     model=FrameAutoencoder(channels=4, width=16),
     train=replace(tiny_codec.train, steps=60, batch=32, save_every=5),
     runtime=runtime,
@@ -48,7 +48,7 @@ recipe = replace(
     name="mini",
     crawl=crawl,
     preprocess=replace(
-        tiny.preprocess, video_codec=Trained(recipe=codec), shard_clips=4, split=Split(valid=0.0, test=0.3)
+        tiny.preprocess, video_codec=Trained(recipe=codec), shard_files=4, split=Split(valid=0.0, test=0.3)
     ),
     model=JointDiT(width=16, num_dual=1, num_single=1, heads=2, video_patch=(2, 4, 4), audio_patch=4),
     train=replace(tiny.train, steps=60, batch=4, save_every=5, sample_every=30),

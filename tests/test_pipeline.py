@@ -53,7 +53,7 @@ def test_a_stage_comes_after_all_that_it_needs():
     [
         ("crawl.max_files=3", {"crawl", "preprocess", "train", "sample", "eval", "export"}),
         ("clip.channels=1", {"preprocess", "train", "sample", "eval", "export"}),
-        ("preprocess.shard_clips=2", {"preprocess", "train", "sample", "eval", "export"}),
+        ("preprocess.shard_files=2", {"preprocess", "train", "sample", "eval", "export"}),
         ("train.optim.lr=1e-3", {"train", "sample", "eval", "export"}),
         ("seed=1", {"train", "sample", "eval", "export"}),
         ("sample.steps=3", {"sample", "eval"}),

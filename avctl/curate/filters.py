@@ -9,6 +9,7 @@ import numpy as np
 from avctl.curate.shots import Pictures
 from avctl.media.audio import Sound, power_db
 from avctl.media.decode import Media
+from avctl.media.pick import TICK
 from avctl.media.scan import Scan
 from avctl.schema import Filters
 
@@ -39,7 +40,7 @@ NAMES = tuple(field.name for field in fields(Scores))
 
 def score(media: Media, pictures: Pictures, sound: Sound | None, start_s: float, seconds: float) -> Scores:
     """Scores of the clip that begins at `start_s`; `sound` is the source's own sound of (at least) this span."""
-    first, last = np.searchsorted(pictures.times, [start_s - 1e-6, start_s + seconds - 1e-6])
+    first, last = np.searchsorted(pictures.times, [start_s - TICK, start_s + seconds - TICK])
     return Scores(
         height=upright_size(media)[0],
         fps=round(media.scanned.fps, 6),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from avctl.curate.filters import judge, score, upright_size
 from avctl.curate.integrity import audit, audit_damage, sound_end
@@ -104,8 +105,8 @@ def prepare(source: Source, preprocess: Preprocess, clip: Clip) -> tuple[Outcome
 
 def clip_id(made: Cut) -> str:
     """Content hash of a clip: sha256 of its frames and samples as stored."""
-    digest = hashlib.sha256(made.frames.tobytes())
-    digest.update(made.audio.tobytes())
+    digest = hashlib.sha256(np.ascontiguousarray(made.frames))
+    digest.update(np.ascontiguousarray(made.audio))
     return digest.hexdigest()
 
 

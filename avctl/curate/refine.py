@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from avctl.curate.embed import embedder
+from avctl.media.pick import TICK
 from avctl.schema import Refine
 
 PER_S = 4  # samples a second
-_TICK_S = 1e-6
 
 
 class Refiner:
@@ -31,7 +31,7 @@ class Refiner:
 
     def wants(self, time_s: float) -> bool:
         """Whether the frame that begins at `time_s` is a sample, the first of its quarter of a second. Ask once."""
-        before, self._quarter = self._quarter, int((time_s + _TICK_S) * PER_S)
+        before, self._quarter = self._quarter, int((time_s + TICK) * PER_S)
         return self._quarter != before
 
     def add(self, index: int, frame: np.ndarray) -> None:

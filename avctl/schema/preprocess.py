@@ -110,7 +110,7 @@ class Preprocess(Spec):
     split: Split = Split()
     video_codec: VideoCodec | None = None  # None: pixels only
     audio_codec: AudioCodec | None = None
-    shard_clips: int = Field(default=256, gt=0)  # the unit of work and of commit
+    shard_files: int = Field(default=256, gt=0)  # the unit of work and of commit
     item_seconds: float = Field(default=900.0, gt=0)  # time budget of one source file: a minute of 720p takes 7 s
     item_memory_mb: int = Field(default=4_096, gt=0)  # memory budget of one worker
     item_output_mb: int = added(4_096, gt=0)  # what one source file may write to any one file

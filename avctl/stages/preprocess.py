@@ -57,7 +57,7 @@ def run(job: Job) -> None:
     wanted = sources[: preprocess.max_samples]
     known = list(earlier.finished([source for source, _ in wanted], tabulator.key)) if earlier else []
     is_known = {finished.source.sha256 for finished in known}
-    shards = group([each for each in wanted if each[0].sha256 not in is_known], preprocess.shard_clips)
+    shards = group([each for each in wanted if each[0].sha256 not in is_known], preprocess.shard_files)
     _prepare(job, preprocess, workspace, shards, encode)
     for finished in merge(known, of_shards(shards, workspace), key=lambda finished: finished.source.sha256):
         tabulator.add(finished)

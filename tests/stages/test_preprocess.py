@@ -52,7 +52,7 @@ RECIPE = Recipe(
     name="small",
     clip=Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=16_000),
     crawl=Crawl(sources=(Directory(path=Path("videos")),)),
-    preprocess=Preprocess(shard_clips=3, video_codec=Haar(down=4), audio_codec=MDCT()),
+    preprocess=Preprocess(shard_files=3, video_codec=Haar(down=4), audio_codec=MDCT()),
     runtime=Runtime(workers=1),
 )
 
