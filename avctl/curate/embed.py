@@ -111,7 +111,8 @@ def _preprocessing(file: Path) -> tuple[np.ndarray, np.ndarray, int | None]:
         for name, usual in zip(("image_mean", "image_std"), _IMAGENET, strict=True)
     )
     size = config.get("crop_size") or config.get("size") or {}
-    return mean, std, size.get("height") or size.get("shortest_edge")
+    side = size if isinstance(size, int) else size.get("height") or size.get("shortest_edge")  # a number: older files
+    return mean, std, side
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -68,6 +68,15 @@ def test_a_folder_that_says_nothing_of_its_pixels_is_given_those_of_imagenet(fol
     assert model(np.zeros((28, 28, 3), np.uint8)).shape == (16,)
 
 
+@pytest.mark.parametrize("size", [56, {"height": 56, "width": 56}, {"shortest_edge": 56}])
+@pytest.mark.parametrize("name", ["size", "crop_size"])
+def test_the_side_of_a_frame_is_read_in_every_form(folder: Path, tmp_path: Path, name: str, size: int | dict[str, int]):
+    for file in ("config.json", "model.safetensors"):
+        (tmp_path / file).write_bytes((folder / file).read_bytes())
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({name: size}))
+    assert embedder(tmp_path).size == (56, 56)
+
+
 def test_what_is_no_model_is_refused(tmp_path: Path, folder: Path):
     with pytest.raises(InputError, match="no vision model"):
         embedder(tmp_path)
