@@ -6,6 +6,7 @@ are wanted, and in each part the stretches that begin with a keyframe are tried,
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise, zip_longest
@@ -16,6 +17,7 @@ import numpy as np
 
 from avctl.curate.shots import SHARPNESS_LINES, Colour, Pictures, laplacian_variance
 from avctl.media.fit import Luma
+from avctl.media.pick import TICK
 from avctl.media.scan import begin
 
 TRIES = 3  # stretches of one part, before it is given up
@@ -46,7 +48,7 @@ def glance(keyframes: Iterator[av.VideoFrame]) -> list[Keyframe]:
 def guessed(times_s: Sequence[float], keyframes: Sequence[Keyframe]) -> Pictures:
     """A file as one shot, every frame as sharp as the keyframe before it. `times_s` are of all frames."""
     times = np.array(times_s)
-    last = np.searchsorted([key.time_s for key in keyframes], times + 1e-6) - 1
+    last = np.searchsorted([key.time_s for key in keyframes], times + TICK) - 1
     sharpness = np.array([key.sharpness for key in keyframes])[np.maximum(last, 0)]
     return Pictures(times, sharpness, np.array([[0, len(times)]]), None)
 
@@ -55,9 +57,9 @@ def among(keyframes: Sequence[Keyframe], pictures: Pictures) -> Pictures:
     """A stretch of a file with what keyframes tell of the rest: a shot begins where one differs from that before it."""
     if pictures.cuts_s is None or not len(pictures.times):
         return pictures
-    changed = [key.time_s for last, key in pairwise(keyframes) if _difference(last, key) >= CHANGE]
     begin, end = pictures.times[[0, -1]]
-    return replace(pictures, cuts_s=np.array([*pictures.cuts_s, *(at for at in changed if not begin <= at <= end)]))
+    beyond = [at for at in _changes_s(keyframes) if not begin <= at <= end]
+    return replace(pictures, cuts_s=np.array([*pictures.cuts_s, *beyond]))
 
 
 def propose(
@@ -66,11 +68,12 @@ def propose(
     """Stretches (begin, end) of `length_s` inside `span`, apart from each other: first one of each of `most` parts of
     the span, then for those who still need some a second of each, and a third."""
     begin, end = span
+    changes_s = _changes_s(keyframes)
     parts = []
     for k in range(most):
         low, high = (begin + (end - begin) * share / most for share in (k, k + 1))
         inside = [key for key in keyframes if low <= key.time_s < high and key.time_s + length_s <= end]
-        ranked = sorted(inside, key=lambda key: _promise(key, keyframes, length_s), reverse=True)
+        ranked = sorted(inside, key=lambda key: _promise(key, changes_s, length_s), reverse=True)
         parts.append([key.time_s for key in ranked[:TRIES]] or [min(low, end - length_s)])
     taken: list[float] = []
     for start in chain.from_iterable(zip_longest(*parts)):
@@ -79,13 +82,13 @@ def propose(
             yield start, start + length_s
 
 
-def _promise(key: Keyframe, keyframes: Sequence[Keyframe], length_s: float) -> tuple[bool, bool, float]:
+def _changes_s(keyframes: Sequence[Keyframe]) -> list[float]:
+    """When keyframes come that are not like those before them."""
+    pairs = ((np.subtract(one.thumbnail, other.thumbnail, dtype=np.int16), other) for one, other in pairwise(keyframes))
+    return [other.time_s for difference, other in pairs if np.abs(difference).mean() >= CHANGE]
+
+
+def _promise(key: Keyframe, changes_s: Sequence[float], length_s: float) -> tuple[bool, bool, float]:
     """Better is greater: something to see, no change of scene on the way, sharp."""
-    inside = [other for other in keyframes if key.time_s <= other.time_s < key.time_s + length_s]
-    is_one_scene = all(_difference(one, other) < CHANGE for one, other in pairwise(inside))
+    is_one_scene = bisect_right(changes_s, key.time_s) == bisect_left(changes_s, key.time_s + length_s)
     return bool(key.thumbnail.std() > FLAT), is_one_scene, key.sharpness
-
-
-def _difference(one: Keyframe, other: Keyframe) -> float:
-    """Mean, 0..255."""
-    return float(np.abs(np.subtract(one.thumbnail, other.thumbnail, dtype=np.int16)).mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -46,6 +47,22 @@ def test_stretches_stay_inside_the_span() -> None:
 
 def test_a_part_without_a_keyframe_is_tried_at_its_begin() -> None:
     assert list(propose([key(0.0)], (0.0, 30.0), 2.0, 3)) == [(0.0, 2.0), (10.0, 12.0), (20.0, 22.0)]
+
+
+def test_a_file_of_keyframes_alone_costs_no_more_a_frame_than_any_other() -> None:
+    keys = [Counted(k / 25, NOISE, 1.0) for k in range(2_000)]
+    list(propose(keys, (0.0, 80.0), 2.0, 1))
+    assert Counted.num_reads < 20 * len(keys)
+
+
+class Counted(Keyframe):
+    """Counts how often the time of any of them is asked for."""
+
+    num_reads = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        Counted.num_reads += name == "time_s"
+        return super().__getattribute__(name)
 
 
 @pytest.mark.parametrize("name", ["yuv420p", "yuv420p10le"])
