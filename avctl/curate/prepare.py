@@ -152,7 +152,7 @@ def _seen(media: Media, outcome: Outcome, preprocess: Preprocess, clip: Clip) ->
     shots = preprocess.shots
     length_s, most = clip.seconds + shots.sharpest_within_s, shots.max_clips
     looks_at_all = shots.detector is not None or shots.sharpest_within_s > 0
-    if not looks_at_all or (media.probe.end_s or 0) > 2 * most * length_s:
+    if not looks_at_all or (media.probe.length_s or 0) > 2 * most * length_s:
         with suppress(Unsurveyable):
             keyframes = glance(survey(media))
             _audit(media, outcome, preprocess.integrity)

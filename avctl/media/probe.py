@@ -49,6 +49,7 @@ class Probe:
     video_end_s: float | None
     audio_end_s: float | None
     end_s: float | None  # of the file as a whole
+    length_s: float | None  # from its start on, which need not be zero
 
 
 def open_media(path: Path) -> InputContainer:
@@ -112,6 +113,7 @@ def probe(container: InputContainer, video: VideoStream, audio: AudioStream | No
         video_end_s=_end(video),
         audio_end_s=_end(audio) if audio else None,
         end_s=_file_end(container),
+        length_s=_file_length(container),
     )
 
 
@@ -139,11 +141,16 @@ def _is_cover(stream: VideoStream) -> bool:
 
 
 def _file_end(container: InputContainer) -> float | None:
+    length_s = _file_length(container)
+    return None if length_s is None else (container.start_time or 0) / 1e6 + length_s
+
+
+def _file_length(container: InputContainer) -> float | None:
     """Matroska states when the file ends, others how long it lasts."""
     if not container.duration:
         return None
-    start = 0 if "matroska" in container.format.name else container.start_time or 0
-    return (start + container.duration) / 1e6
+    before = container.start_time or 0 if "matroska" in container.format.name else 0
+    return (container.duration - before) / 1e6
 
 
 def _end(stream: VideoStream | AudioStream) -> float | None:

@@ -86,7 +86,7 @@ def test_preparing_twice_gives_the_same_clips(source: Source) -> None:
     assert prepare(source, Preprocess(), CLIP)[0] == prepare(source, Preprocess(), CLIP)[0]
 
 
-def film(path: Path, seconds: int, **options: str) -> Source:
+def film(path: Path, seconds: int, start_s: int = 0, **options: str) -> Source:
     """A scene every 5 s, each a drifting pattern of its own, with a tone; a keyframe every second."""
     scenes = np.random.default_rng(0).uniform(0.4, 0.6, (seconds // 5, 3, 6, 1)) * (200, 100, 50)
     wide = [cv2.resize(scene * (1 + i % 2), (164, 48)).astype(np.uint8) for i, scene in enumerate(scenes)]
@@ -98,11 +98,11 @@ def film(path: Path, seconds: int, **options: str) -> Source:
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         for i, pixels in enumerate(shown):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            frame.pts = i
+            frame.pts = start_s * 20 + i
             file.mux(video.encode(frame))
         tone = (0.3 * np.sin(np.arange(seconds * 16_000) / 5)).astype(np.float32)[None]
         sound = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
-        sound.sample_rate, sound.pts = 16_000, 0
+        sound.sample_rate, sound.pts = 16_000, start_s * 16_000
         file.mux(audio.encode(sound))
         file.mux(video.encode(None))
         file.mux(audio.encode(None))
@@ -133,6 +133,12 @@ def test_a_clip_of_a_survey_is_the_clip_that_a_scan_gives(tmp_path: Path) -> Non
             assert np.array_equal(expected.frames, found.frames)
             assert np.abs(expected.audio.astype(int) - found.audio).max() <= 1  # decoded from another place on
             assert abs(found.skew) <= 0.5
+
+
+def test_a_short_file_is_decoded_whole_however_late_it_starts(tmp_path: Path) -> None:
+    outcome, cuts = prepare(film(tmp_path / "a.ts", 5, start_s=36_000), FEW, CLIP)
+    assert outcome.facts["end_s"] == pytest.approx(36_005, abs=2)
+    assert (len(cuts), outcome.facts["seen_s"]) == (3, pytest.approx(5, abs=0.01))
 
 
 BLIND = Preprocess(shots=Shots(detector=None, sharpest_within_s=0.0, max_clips=60))

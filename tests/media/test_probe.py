@@ -26,7 +26,7 @@ def test_headers_are_told(footage: Make) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
-def test_a_file_that_starts_late_ends_when_it_ends(footage: Make, name: str) -> None:
+def test_a_file_that_starts_late_ends_when_it_ends_and_is_no_longer(footage: Make, name: str) -> None:
     path = footage(name=name, seconds=4.0, event_s=2.0)
     late = path.with_stem("late")
     with av.open(str(path)) as source, av.open(str(late), "w") as file:
@@ -40,6 +40,7 @@ def test_a_file_that_starts_late_ends_when_it_ends(footage: Make, name: str) -> 
     with open_media(late) as container:
         found = probe(container, *tracks(container))
     assert found.end_s == pytest.approx(13, abs=0.2)
+    assert found.length_s == pytest.approx(4, abs=0.2)
 
 
 @pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
