@@ -15,7 +15,7 @@ from avctl.errors import InputError
 from avctl.media.audio import conform, join, sound_of
 from avctl.media.fit import Fit
 from avctl.media.pick import TICK
-from avctl.media.probe import MediaError, open_media, refuse_hdr
+from avctl.media.probe import MediaError, audio_track, open_media, video_track
 from avctl.media.scan import begin
 from avctl.schema import Clip
 
@@ -27,9 +27,8 @@ def load_frames(path: Path, clip: Clip, count: int) -> np.ndarray:
     the last frame of the file stays for one interval.
     """
     frames: list[np.ndarray] = []
-    with _opened(path, "video") as container:
-        stream = container.streams.video[0]
-        refuse_hdr(stream)
+    with _opened(path) as container:
+        stream = video_track(container)
         interval = 1 / float(stream.average_rate or clip.fps)
         decoded = (frame for frame in container.decode(stream) if frame.pts is not None)
         current = next(decoded, None)
@@ -48,8 +47,11 @@ def load_frames(path: Path, clip: Clip, count: int) -> np.ndarray:
 
 def load_sound(path: Path, clip: Clip, count: int) -> np.ndarray:
     """The first `count` samples (samples, channels) float32 in the clip's format. InputError where there are fewer."""
-    with _opened(path, "audio") as container:
-        decoded = [frame for frame in container.decode(audio=0) if frame.pts is not None]
+    with _opened(path) as container:
+        track = audio_track(container)
+        if track is None:
+            raise InputError(f"`{path}` has no audio track")
+        decoded = [frame for frame in container.decode(track) if frame.pts is not None]
         samples = (
             conform(join([sound_of(frame) for frame in decoded]), clip.sample_rate, clip.channels).samples
             if decoded
@@ -62,12 +64,10 @@ def load_sound(path: Path, clip: Clip, count: int) -> np.ndarray:
 
 
 @contextmanager
-def _opened(path: Path, kind: str) -> Iterator[InputContainer]:
-    """The file, while it is read. InputError where it is no medium, has no such track, or does not decode."""
+def _opened(path: Path) -> Iterator[InputContainer]:
+    """The file, while it is read. InputError where it is no medium, lacks a track, or does not decode."""
     try:
         with open_media(path) as container:
-            if not getattr(container.streams, kind):
-                raise InputError(f"`{path}` has no {kind} track")
             yield container
     except (MediaError, av.error.FFmpegError, ValueError) as error:
         raise InputError(f"`{path}`: {error}") from error

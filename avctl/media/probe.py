@@ -69,30 +69,32 @@ def open_media(path: Path) -> InputContainer:
 
 
 def tracks(container: InputContainer) -> tuple[VideoStream, AudioStream | None]:
-    """The first picture track, and the first sound track if there is one. MediaError: `no_video`, `unsupported`,
-    `hdr`."""
-    video = [stream for stream in container.streams.video if not _is_cover(stream)]
-    audio = container.streams.audio
-    if not video:
+    """`video_track` and `audio_track`."""
+    return video_track(container), audio_track(container)
+
+
+def video_track(container: InputContainer) -> VideoStream:
+    """The first that moves. MediaError: `no_video`, `unsupported`, `hdr`."""
+    video = next((stream for stream in container.streams.video if not _is_cover(stream)), None)
+    if video is None:
         raise MediaError("no_video", "the file has no moving picture")
-    for stream in (video[0], *audio[:1]):
-        if stream.codec_context is None:
-            raise MediaError("unsupported", f"the {stream.type} track has a codec that FFmpeg cannot decode")
-    refuse_hdr(video[0])
-    return video[0], audio[0] if audio else None
+    _refuse_unknown(video)
+    _refuse_hdr(video)
+    return video
+
+
+def audio_track(container: InputContainer) -> AudioStream | None:
+    """The first, if there is one. MediaError: `unsupported`."""
+    audio = next(iter(container.streams.audio), None)
+    if audio:
+        _refuse_unknown(audio)
+    return audio
 
 
 def one_thread(*streams: VideoStream | AudioStream) -> None:
     """Decode them without threads: one process a core is faster than several threads that wait for each other."""
     for stream in streams:
         stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
-
-
-def refuse_hdr(video: VideoStream) -> None:
-    """MediaError `hdr` for a picture whose levels mean another light: read as ordinary ones they look flat."""
-    transfer = _HDR.get(int(video.codec_context.color_trc))
-    if transfer:
-        raise MediaError("hdr", f"the picture is coded in {transfer}, and nothing here maps its tones")
 
 
 def probe(container: InputContainer, video: VideoStream, audio: AudioStream | None) -> Probe:
@@ -138,6 +140,18 @@ def _not_media(path: Path) -> MediaError:
 
 def _is_cover(stream: VideoStream) -> bool:
     return bool(stream.disposition & stream.disposition.attached_pic)
+
+
+def _refuse_unknown(stream: VideoStream | AudioStream) -> None:
+    if stream.codec_context is None:
+        raise MediaError("unsupported", f"the {stream.type} track has a codec that FFmpeg cannot decode")
+
+
+def _refuse_hdr(video: VideoStream) -> None:
+    """MediaError `hdr` for a picture whose levels mean another light: read as ordinary ones they look flat."""
+    transfer = _HDR.get(int(video.codec_context.color_trc))
+    if transfer:
+        raise MediaError("hdr", f"the picture is coded in {transfer}, and nothing here maps its tones")
 
 
 def _file_end(container: InputContainer) -> float | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from avctl.errors import InputError
 from avctl.media.load import load_frames, load_sound
@@ -98,8 +100,6 @@ def test_a_film_whose_data_is_damaged_is_refused(tmp_path: Path, film: Path) -> 
 
 
 def test_a_missing_track_is_named(tmp_path: Path, film: Path) -> None:
-    import av
-
     with av.open(str(film)) as source:
         for kind in ("video", "audio"):
             with av.open(str(tmp_path / f"{kind}.mp4"), "w") as target:
@@ -109,7 +109,34 @@ def test_a_missing_track_is_named(tmp_path: Path, film: Path) -> None:
                     if packet.dts is not None:
                         packet.stream = stream
                         target.mux(packet)
-    with pytest.raises(InputError, match="has no video track"):
+    with pytest.raises(InputError, match="has no moving picture"):
         load_frames(tmp_path / "audio.mp4", clip(), 4)
     with pytest.raises(InputError, match="has no audio track"):
         load_sound(tmp_path / "video.mp4", clip(), 4)
+
+
+def test_a_cover_is_no_moving_picture(tmp_path: Path) -> None:
+    path = tmp_path / "song.mp4"
+    with av.open(str(path), "w") as file:
+        song = file.add_stream("aac", rate=8_000, layout="mono")
+        cover = file.add_stream("mjpeg", width=32, height=32, pix_fmt="yuvj420p", disposition=Disposition.attached_pic)
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 8_000), np.float32), format="fltp", layout="mono")
+        silence.sample_rate = 8_000
+        picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+        picture.pts = 0
+        file.mux([*song.encode(silence), *song.encode(None), *cover.encode(picture), *cover.encode(None)])
+    with pytest.raises(InputError, match="has no moving picture"):
+        load_frames(path, clip(), 1)
+    assert len(load_sound(path, clip(), 4_000)) == 4_000
+
+
+@pytest.mark.parametrize(("load", "names"), [(load_frames, (b"avc1",)), (load_sound, (b"mp4a", b"esds"))])
+def test_a_codec_that_ffmpeg_lacks_is_refused_by_name(
+    tmp_path: Path, film: Path, load: Callable[..., np.ndarray], names: tuple[bytes, ...]
+) -> None:
+    data = film.read_bytes()
+    for name in names:
+        data = data.replace(name, b"zzzz")
+    (tmp_path / "odd.mp4").write_bytes(data)
+    with pytest.raises(InputError, match=r"odd\.mp4`: unsupported"):
+        load(tmp_path / "odd.mp4", clip(), 4)
