@@ -56,7 +56,7 @@ class Media:
         self._pictures: Held[av.VideoFrame] = Held()
         self._held_s = (inf, -inf)  # the times of the pictures that are held
         self._sounds: Held[Sound] = Held()
-        self._deinterlacer: Deinterlacer | None = None
+        self._deinterlacer = Deinterlacer(self._video)
 
     def __enter__(self) -> Media:
         return self
@@ -163,7 +163,7 @@ class Media:
 
     def _seek(self, stream: VideoStream | AudioStream, time_s: float | None, count_damage: bool = False) -> Iterator:
         target = self.scanned.video_start_s - 10 if time_s is None else time_s
-        self._deinterlacer = None
+        self._deinterlacer = Deinterlacer(self._video)
         assert stream.time_base is not None
         self._container.seek(int(max(target, 0.0) / stream.time_base), stream=stream, backward=True)
         return self._decode(stream, count_damage=count_damage)
@@ -183,15 +183,12 @@ class Media:
                 self.scanned.damaged += count_damage and frame.is_corrupt
                 if frame.pts is not None:
                     yield from self._deinterlaced(frame)
-        if self._deinterlacer:
-            yield from self._deinterlacer.rest()
+        yield from self._deinterlacer.rest()
 
     def _deinterlaced(self, frame: av.VideoFrame | av.AudioFrame) -> Iterable[av.VideoFrame | av.AudioFrame]:
-        if isinstance(frame, av.AudioFrame) or not (self._deinterlacer or frame.interlaced_frame):
+        if isinstance(frame, av.AudioFrame):
             return (frame,)
-        if self._deinterlacer is None:
-            self.scanned.interlaced = True
-            self._deinterlacer = Deinterlacer(self._video)
+        self.scanned.interlaced |= frame.interlaced_frame
         return self._deinterlacer(frame)
 
 

@@ -11,29 +11,43 @@ from av.video.stream import VideoStream
 
 
 class Deinterlacer:
-    """FFmpeg's `bwdif`: as many frames out as in; those not marked as interlaced pass unchanged."""
+    """FFmpeg's `bwdif`, from the first interlaced frame on: as many frames out as in; those not marked as interlaced
+    pass unchanged."""
 
     def __init__(self, stream: VideoStream):
-        self._graph = Graph()
-        source = self._graph.add_buffer(template=stream)
-        bwdif = self._graph.add("bwdif", "mode=send_frame:deint=interlaced")
-        source.link_to(bwdif)
-        bwdif.link_to(self._graph.add("buffersink"))
-        self._graph.configure()
+        self._stream = stream
+        self._graph: Graph | None = None
 
     def __call__(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
         """Frames that are ready, which come one behind."""
-        self._graph.vpush(frame)
-        yield from self._ready()
+        if self._graph is None and frame.interlaced_frame:
+            self._graph = _bwdif(self._stream)
+        if self._graph is None:
+            yield frame
+        else:
+            self._graph.vpush(frame)
+            yield from _ready(self._graph)
 
     def rest(self) -> Iterator[av.VideoFrame]:
         """The last ones."""
-        self._graph.vpush(None)
-        yield from self._ready()
+        if self._graph:
+            self._graph.vpush(None)
+            yield from _ready(self._graph)
 
-    def _ready(self) -> Iterator[av.VideoFrame]:
-        while True:
-            try:
-                yield self._graph.vpull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return
+
+def _bwdif(stream: VideoStream) -> Graph:
+    graph = Graph()
+    source = graph.add_buffer(template=stream)
+    bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+    source.link_to(bwdif)
+    bwdif.link_to(graph.add("buffersink"))
+    graph.configure()
+    return graph
+
+
+def _ready(graph: Graph) -> Iterator[av.VideoFrame]:
+    while True:
+        try:
+            yield graph.vpull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return

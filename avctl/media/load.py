@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 
+import av
 import av.error
 import numpy as np
 from av.container import InputContainer
+from av.video.stream import VideoStream
 
 from avctl.errors import InputError
 from avctl.media.audio import conform, join, sound_of
+from avctl.media.deinterlace import Deinterlacer
 from avctl.media.fit import Fit
 from avctl.media.pick import TICK
 from avctl.media.probe import MediaError, audio_track, open_media, video_track
@@ -30,7 +33,7 @@ def load_frames(path: Path, clip: Clip, count: int) -> np.ndarray:
     with _opened(path) as container:
         stream = video_track(container)
         interval = 1 / float(stream.average_rate or clip.fps)
-        decoded = (frame for frame in container.decode(stream) if frame.pts is not None)
+        decoded = _pictures(container, stream)
         current = next(decoded, None)
         if current is None:
             raise InputError(f"`{path}` holds no frame that decodes")
@@ -61,6 +64,15 @@ def load_sound(path: Path, clip: Clip, count: int) -> np.ndarray:
         held, needed = len(samples) / clip.sample_rate, count / clip.sample_rate
         raise InputError(f"`{path}` holds {held:.2f} s of sound, {needed:.2f} are needed")
     return samples[:count]
+
+
+def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    """Every frame that has a time, deinterlaced."""
+    deinterlacer = Deinterlacer(stream)
+    for frame in container.decode(stream):
+        if frame.pts is not None:
+            yield from deinterlacer(frame)
+    yield from deinterlacer.rest()
 
 
 @contextmanager

@@ -8,6 +8,8 @@ import av
 import numpy as np
 
 from avctl.media.decode import Media
+from avctl.media.load import load_frames
+from avctl.schema import Clip
 
 
 def test_interlaced_pictures_lose_their_combs(tmp_path: Path) -> None:
@@ -22,6 +24,15 @@ def test_interlaced_pictures_lose_their_combs(tmp_path: Path) -> None:
     assert combs(woven[12]) > 10
     assert combs(frames[12]) < 3
     assert np.abs(frames[12].mean() - woven[12].mean()) < 4
+
+
+def test_a_file_that_is_given_to_a_task_loses_its_combs_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    write_interlaced(path)
+    with Media(path) as media:
+        list(media.scan())
+        expected = media.read(np.array(media.scanned.times), (32, 32))[0]
+    assert np.array_equal(load_frames(path, Clip(seconds=1.0, size=(32, 32), fps=25), 26), expected)
 
 
 def combs(frame: np.ndarray) -> float:
