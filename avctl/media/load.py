@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from avctl.errors import InputError
-from avctl.media.audio import conform, join, sound_of
+from avctl.media.audio import Sound, conform, join, sound_of
 from avctl.media.deinterlace import Deinterlacer
 from avctl.media.fit import Fit
 from avctl.media.pick import TICK
@@ -49,21 +49,38 @@ def load_frames(path: Path, clip: Clip, count: int) -> np.ndarray:
 
 
 def load_sound(path: Path, clip: Clip, count: int) -> np.ndarray:
-    """The first `count` samples (samples, channels) float32 in the clip's format. InputError where there are fewer."""
+    """The first `count` samples (samples, channels) float32 in the clip's format. InputError where there are fewer.
+
+    The first is heard when the first frame is shown, after silence where sound sets in later; without a picture it is
+    the first of the track.
+    """
+    start_s = _picture_start(path)
     with _opened(path) as container:
         track = audio_track(container)
         if track is None:
             raise InputError(f"`{path}` has no audio track")
-        decoded = [frame for frame in container.decode(track) if frame.pts is not None]
-        samples = (
-            conform(join([sound_of(frame) for frame in decoded]), clip.sample_rate, clip.channels).samples
-            if decoded
-            else np.empty((0, 1))
-        )
+        pieces = [sound_of(frame) for frame in container.decode(track) if frame.pts is not None]
+        samples = _heard(pieces, start_s, clip, count)
     if len(samples) < count:
         held, needed = len(samples) / clip.sample_rate, count / clip.sample_rate
         raise InputError(f"`{path}` holds {held:.2f} s of sound, {needed:.2f} are needed")
-    return samples[:count]
+    return samples
+
+
+def _heard(pieces: Sequence[Sound], start_s: float | None, clip: Clip, count: int) -> np.ndarray:
+    """`count` samples from `start_s` on, or from the first; fewer where the track ends before."""
+    if not pieces:
+        return np.empty((0, clip.channels), np.float32)
+    sound = conform(join(pieces), clip.sample_rate, clip.channels)
+    place = 0 if start_s is None else round((start_s - sound.start_s) * clip.sample_rate)
+    silence = min(max(-place, 0), count)
+    return np.pad(sound.samples[max(place, 0) :], ((silence, 0), (0, 0)))[:count]
+
+
+def _picture_start(path: Path) -> float | None:
+    """When the first frame is shown. None for a file without a picture, or with one that cannot be read."""
+    with _opened(path) as container, suppress(MediaError, av.error.FFmpegError):
+        return next(map(begin, _pictures(container, video_track(container))), None)
 
 
 def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:

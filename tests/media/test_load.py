@@ -15,6 +15,8 @@ from avctl.media.load import load_frames, load_sound
 from avctl.media.mux import write_mp4
 from avctl.schema import Clip
 
+BURST_S = 0.01  # of footage; it begins with the flash
+
 
 def clip(fps: int = 10, size: tuple[int, int] = (32, 32), rate: int = 8_000, channels: int = 2) -> Clip:
     return Clip(seconds=2.0, size=size, fps=fps, sample_rate=rate, channels=channels)
@@ -65,6 +67,21 @@ def test_samples_come_from_zero_on(film: Path) -> None:
     assert sound.shape == (16_000, 2)
     tone = 0.5 * np.sin(2 * np.pi * 500 * np.arange(16_000) / 8_000)
     assert np.abs(sound[1_000:-1_000] - tone[1_000:-1_000, None] * (1.0, 0.5)).max() < 0.05
+
+
+@pytest.mark.parametrize("late", [{"video_start_s": 0.24}, {"audio_start_s": 0.24}], ids=str)
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+def test_sound_begins_with_the_picture(footage: Callable[..., Path], name: str, late: dict[str, float]) -> None:
+    path = footage(name=name, layout="mono", **late)
+    flash = int(load_frames(path, clip(fps=25), 40).mean(axis=(1, 2, 3)).argmax())
+    burst = int(np.abs(load_sound(path, clip(rate=48_000), 72_000)[:, 0]).argmax())
+    assert 0 <= burst / 48_000 - flash / 25 < BURST_S
+
+
+def test_without_a_picture_sound_begins_when_it_begins(footage: Callable[..., Path]) -> None:
+    path = footage(name="a.mkv", has_video=False, audio_start_s=0.24)
+    burst = int(np.abs(load_sound(path, clip(rate=48_000), 72_000)[:, 0]).argmax())
+    assert 0 <= burst / 48_000 - (1.0 - 0.24) < BURST_S
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 2), (8_000, 1), (12_000, 1)])
