@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 
 import av
@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from avctl.errors import InputError
 from avctl.media.audio import Sound, conform, join, sound_of
+from avctl.media.cut import MARGIN_S
 from avctl.media.deinterlace import Deinterlacer
 from avctl.media.fit import Fit
 from avctl.media.pick import TICK
@@ -59,7 +60,7 @@ def load_sound(path: Path, clip: Clip, count: int) -> np.ndarray:
         track = audio_track(container)
         if track is None:
             raise InputError(f"`{path}` has no audio track")
-        pieces = [sound_of(frame) for frame in container.decode(track) if frame.pts is not None]
+        pieces = (sound_of(frame) for frame in container.decode(track) if frame.pts is not None)
         samples = _heard(pieces, start_s, clip, count)
     if len(samples) < count:
         held, needed = len(samples) / clip.sample_rate, count / clip.sample_rate
@@ -67,12 +68,16 @@ def load_sound(path: Path, clip: Clip, count: int) -> np.ndarray:
     return samples
 
 
-def _heard(pieces: Sequence[Sound], start_s: float | None, clip: Clip, count: int) -> np.ndarray:
+def _heard(pieces: Iterator[Sound], start_s: float | None, clip: Clip, count: int) -> np.ndarray:
     """`count` samples from `start_s` on, or from the first; fewer where the track ends before."""
-    if not pieces:
+    first = next(pieces, None)
+    if first is None:
         return np.empty((0, clip.channels), np.float32)
-    sound = conform(join(pieces), clip.sample_rate, clip.channels)
-    place = 0 if start_s is None else round((start_s - sound.start_s) * clip.sample_rate)
+    begin_s = first.start_s if start_s is None else start_s
+    end_s = begin_s + count / clip.sample_rate + MARGIN_S
+    inside = [first, *takewhile(lambda piece: piece.start_s < end_s, pieces)]
+    sound = conform(join(inside), clip.sample_rate, clip.channels)
+    place = round((begin_s - sound.start_s) * clip.sample_rate)
     silence = min(max(-place, 0), count)
     return np.pad(sound.samples[max(place, 0) :], ((silence, 0), (0, 0)))[:count]
 

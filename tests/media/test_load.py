@@ -97,6 +97,20 @@ def test_too_little_sound_is_refused_with_both_lengths(film: Path) -> None:
         load_sound(film, clip(), 24_000)
 
 
+def test_the_first_samples_are_those_of_the_whole_track(footage: Callable[..., Path]) -> None:
+    path = footage(name="a.wav", audio_codec="pcm_s16le", has_video=False, event_s=0.256)
+    whole, part = (load_sound(path, clip(rate=16_000), count) for count in (24_000, 4_096))  # 0.256 s: whole packets
+    assert np.array_equal(whole[:4_096], part)
+
+
+def test_what_comes_after_the_samples_that_are_taken_is_not_decoded(tmp_path: Path, film: Path) -> None:
+    data = film.read_bytes()
+    (tmp_path / "a.mp4").write_bytes(data[:-2_000] + b"\xff" * 2_000)
+    with pytest.raises(InputError, match=r"a\.mp4"):
+        load_sound(tmp_path / "a.mp4", clip(), 16_000)
+    assert np.array_equal(load_sound(tmp_path / "a.mp4", clip(), 4_000), load_sound(film, clip(), 4_000))
+
+
 @pytest.mark.parametrize("load", [load_frames, load_sound])
 def test_what_is_no_film_is_refused_by_name(tmp_path: Path, film: Path, load: Callable[..., np.ndarray]) -> None:
     (tmp_path / "text.mp4").write_text("not a film")
