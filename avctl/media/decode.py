@@ -53,6 +53,7 @@ class Media:
         one_thread(*self._tracks)
         self.probe = probe(self._container, self._video, self._audio)
         self.scanned = Scan()
+        self._is_scanned = False  # whole, so that all damage of the picture is counted
         self._pictures: Held[av.VideoFrame] = Held()
         self._held_s = (inf, -inf)  # the times of the pictures that are held
         self._sounds: Held[Sound] = Held()
@@ -69,6 +70,7 @@ class Media:
 
     def scan(self) -> Iterator[av.VideoFrame]:
         """Every frame once, deinterlaced; meanwhile the sound is decoded too, and `scanned` filled."""
+        self._is_scanned = True
         self._hold_pictures(-inf, inf)
         self.scanned, self._sounds = Scan(), Held()
         for frame in self._decode(*self._tracks, count_damage=True):
@@ -84,7 +86,7 @@ class Media:
     def span(self, begin_s: float, end_s: float) -> Iterator[av.VideoFrame]:
         """Every frame that begins in [begin_s, end_s), deinterlaced. Cheapest where a keyframe begins at `begin_s`."""
         self._hold_pictures(begin_s, end_s)
-        frames = dropwhile(lambda frame: begin(frame) < begin_s - TICK, self._pictures_from(begin_s, True))
+        frames = dropwhile(lambda frame: begin(frame) < begin_s - TICK, self._pictures_from(begin_s))
         for frame in takewhile(lambda frame: begin(frame) < end_s - TICK, frames):
             self._hold(frame)
             yield frame
@@ -145,12 +147,12 @@ class Media:
         self.scanned.damaged += frame.is_corrupt
         return frame
 
-    def _pictures_from(self, time_s: float, count_damage: bool = False) -> Iterable[av.VideoFrame]:
-        """Frames in order, the first of them not later than `time_s`."""
-        frames = self._seek(self._video, time_s, count_damage)
+    def _pictures_from(self, time_s: float) -> Iterable[av.VideoFrame]:
+        """Frames in order, the first of them not later than `time_s`. Damage is counted where no scan has done so."""
+        frames = self._seek(self._video, time_s)
         first = next(frames, None)
         if first is None or begin(first) > max(time_s, self.scanned.video_start_s) + TICK:
-            return self._seek(self._video, None, count_damage)  # it sought too far: from the start, slowly but surely
+            return self._seek(self._video, None)  # it sought too far: from the start, slowly but surely
         return chain([first], frames)
 
     def _sounds_from(self, start_s: float, end_s: float) -> list[Sound]:
@@ -161,14 +163,14 @@ class Media:
         pieces = map(sound_of, self._seek(self._audio, start_s - PREROLL_S))
         return list(takewhile(lambda piece: piece.start_s < end_s, pieces))
 
-    def _seek(self, stream: VideoStream | AudioStream, time_s: float | None, count_damage: bool = False) -> Iterator:
+    def _seek(self, stream: VideoStream | AudioStream, time_s: float | None) -> Iterator:
         target = self.scanned.video_start_s - 10 if time_s is None else time_s
         self._deinterlacer = Deinterlacer(self._video)
         assert stream.time_base is not None
         self._container.seek(int(max(target, 0.0) / stream.time_base), stream=stream, backward=True)
-        return self._decode(stream, count_damage=count_damage)
+        return self._decode(stream, count_damage=stream is self._video and not self._is_scanned)
 
-    def _decode(self, *streams: VideoStream | AudioStream, count_damage: bool = False) -> Iterator:
+    def _decode(self, *streams: VideoStream | AudioStream, count_damage: bool) -> Iterator:
         """Decoded frames of the streams in the order in which they come, those without a time stamp left out."""
         for packet in self._container.demux(*streams):
             try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from avctl.media.decode import Media
 from avctl.media.probe import MediaError
+from avctl.media.survey import survey
 
 Make = Callable[..., Path]
 
@@ -78,3 +80,32 @@ def test_frames_outside_of_a_span_are_sought(footage: Make) -> None:
     with scanned(footage(seconds=4.0)) as media:
         list(media.span(1.0, 2.0))
         assert media.read(np.array([0.2, 3.0]), (16, 16))[1] == pytest.approx([0.2, 3.0])
+
+
+INTERLACED = {"preset": "veryfast", "g": "25", "flags": "+ildct+ilme", "x264-params": "tff=1:scenecut=0"}
+
+
+def test_damage_in_an_interlaced_file_is_counted_where_it_is_read(footage: Make) -> None:
+    with Media(interlaced_and_damaged(footage)) as media:
+        list(survey(media))
+        assert media.scanned.interlaced
+        media.read(np.array([1.4]), (16, 16))
+        assert media.scanned.damaged == 0
+        media.read(np.array([2.8]), (16, 16))
+        assert media.scanned.damaged == 1
+
+
+def test_damage_that_a_scan_has_counted_is_not_counted_again(footage: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avctl.media.decode.HOLD_BYTES", 10_000)
+    with scanned(interlaced_and_damaged(footage)) as media:
+        media.read(np.array([2.8]), (16, 16))
+        assert media.scanned.damaged == 1
+
+
+def interlaced_and_damaged(footage: Make) -> Path:
+    """Every second begins with a keyframe, and a packet after that of the third is empty."""
+    path = footage(name="a.mkv", seconds=4.0, is_moving=True, video_options=INTERLACED)
+    with av.open(str(path)) as file:
+        data = next(bytes(packet) for packet in file.demux(video=0) if packet.pts and packet.pts > 2_000)
+    path.write_bytes(path.read_bytes().replace(data[8:], bytes(len(data) - 8)))
+    return path
