@@ -141,11 +141,19 @@ class Media:
             return held[bisect_left(held, first_s - TICK, key=begin) :]
         if self.scanned.interlaced or self.scanned.damaged:  # what a frame looks like depends on its neighbours
             return self._pictures_from(first_s)
-        return map(self._noted, frames_at(self._container, self._video, stamps))
+        return self._pictures_alone(stamps, first_s)
 
-    def _noted(self, frame: av.VideoFrame) -> av.VideoFrame:
-        self.scanned.damaged += frame.is_corrupt
-        return frame
+    def _pictures_alone(self, stamps: list[int], first_s: float) -> Iterator[av.VideoFrame]:
+        """The frames that begin at these stamps, without their neighbours. Where one is interlaced, though no keyframe
+        was, all frames from `first_s` on."""
+        for frame in frames_at(self._container, self._video, stamps):
+            self.scanned.damaged += frame.is_corrupt
+            if frame.interlaced_frame:
+                self.scanned.interlaced = True
+                break
+            yield frame
+        if self.scanned.interlaced:
+            yield from self._pictures_from(first_s)
 
     def _pictures_from(self, time_s: float) -> Iterable[av.VideoFrame]:
         """Frames in order, the first of them not later than `time_s`. Damage is counted where no scan has done so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +101,25 @@ def test_damage_that_a_scan_has_counted_is_not_counted_again(footage: Make, monk
     with scanned(interlaced_and_damaged(footage)) as media:
         media.read(np.array([2.8]), (16, 16))
         assert media.scanned.damaged == 1
+
+
+def test_pictures_between_keyframes_that_are_not_interlaced_are_deinterlaced(footage: Make) -> None:
+    path = footage(name="a.mkv", is_moving=True, video_options=INTERLACED)
+    with av.open(str(path)) as file:
+        keyframes = [bytes(packet) for packet in file.demux(video=0) if packet.size and packet.is_keyframe]
+    data = path.read_bytes()
+    for packet in keyframes:  # the picture timing of H.264, D.1.3: from two fields to one frame
+        data = data.replace(packet, re.sub(rb"\x06\x01\x01[\x32\x42]\x80", b"\x06\x01\x01\x04\x80", packet))
+    path.write_bytes(data)
+    with scanned(path) as media:
+        times = np.array(media.scanned.times)
+        expected = media.read(times, (48, 64))[0]
+    with Media(path) as media:
+        list(survey(media))
+        assert not media.scanned.interlaced
+        found = media.read(times, (48, 64))[0]
+        assert media.scanned.interlaced
+    assert np.array_equal(expected, found)
 
 
 def interlaced_and_damaged(footage: Make) -> Path:
