@@ -6,7 +6,9 @@ It decodes by the FFmpeg that the system has, frame by frame at their full size,
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -35,19 +37,20 @@ class TorchCodec:
             hint = "install FFmpeg's shared libraries: apt-get install ffmpeg"
             raise MachineError("torchcodec finds no FFmpeg that it can load", hint) from error
         self.version = metadata.version("torchcodec")
+        self._opened = lru_cache(maxsize=1)(self._open)  # opening one counts all its frames
 
     def count(self, media: Media) -> int:
-        return len(self._open(media))
+        return len(self._opened(media.path)[0])
 
     def read(self, media: Media, times_s: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         refuse_what_only_pyav_does(media)
         times = np.array(media.scanned.times)
         chosen = pick(times, times_s, media.scanned.interval_s)
-        decoder = self._open(media)
+        decoder, matrix = self._opened(media.path)
         if len(decoder) != len(times):
             raise EngineError("frames", f"torchcodec finds {len(decoder)} frames, PyAV {len(times)}")
         frames, shown = np.empty((len(chosen), *size, 3), np.uint8), np.empty(len(chosen))
-        colours = _colours(media)
+        colours = recolour(matrix, media.probe.height) if matrix == UNSPECIFIED else None  # it reads those by BT.601
         step = max(1, BATCH_BYTES // (3 * media.probe.width * media.probe.height))
         for first in range(0, len(chosen), step):
             part = slice(first, first + step)
@@ -71,11 +74,13 @@ class TorchCodec:
         samples = _call(decoder.get_samples_played_in_range, start_s, end_s)
         return Sound(samples.data.numpy().T, samples.sample_rate, samples.pts_seconds, layout)
 
-    def _open(self, media: Media) -> Any:
-        with open_media(media.path) as file:
-            index = tracks(file)[0].index
+    def _open(self, path: Path) -> tuple[Any, int]:
+        """A decoder of the picture, and the number of its colour matrix."""
+        with open_media(path) as file:
+            video = tracks(file)[0]
+            index, matrix = video.index, int(video.codec_context.colorspace)
         options = {"stream_index": index, "dimension_order": "NHWC", "seek_mode": "exact"}
-        return _call(self._decoders.VideoDecoder, media.path, **options)
+        return _call(self._decoders.VideoDecoder, path, **options), matrix
 
 
 def _call(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
@@ -84,13 +89,6 @@ def _call(function: Callable[..., Any], *given: Any, **named: Any) -> Any:
         return function(*given, **named)
     except (RuntimeError, ValueError, IndexError) as error:
         raise EngineError("refused", str(error).splitlines()[0]) from error
-
-
-def _colours(media: Media) -> np.ndarray | None:
-    """What RGB must be multiplied with: torchcodec reads files that do not say by BT.601, whatever their size."""
-    with open_media(media.path) as file:
-        matrix = int(tracks(file)[0].codec_context.colorspace)
-    return recolour(matrix, media.probe.height) if matrix == UNSPECIFIED else None
 
 
 def _fit(frame: np.ndarray, media: Media, size: tuple[int, int]) -> np.ndarray:
