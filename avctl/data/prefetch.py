@@ -45,26 +45,17 @@ def prefetched(
         try:
             for _ in positions:
                 while len(waiting) <= ahead * max(1, workers) and (position := next(todo, None)) is not None:
-                    waiting.append(thread.submit(_finish, finish, submit(position)))
+                    waiting.append(thread.submit(lambda loaded: finish(loaded()), submit(position)))
                 yield waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
 
 
-def _finish(finish: Callable[[T], R], loaded: Callable[[], T]) -> R:
-    try:
-        return finish(loaded())
-    except BrokenProcessPool as error:
-        raise MachineError(
-            "a process that loads batches was killed",
-            hint="it may have lacked memory, or room in /dev/shm; `-o runtime.loaders=0` loads in this process",
-        ) from error
-
-
 @contextmanager
 def _submitter(load: Callable[[int], T], workers: int) -> Iterator[Callable[[int], Callable[[], T]]]:
-    """A function that has a position loaded, and gives the function that waits for it."""
+    """A function that has a position loaded, and gives the function that waits for it. MachineError where either meets
+    a process that was killed."""
     if not workers:
         yield lambda position: lambda: load(position)
         return
@@ -76,6 +67,11 @@ def _submitter(load: Callable[[int], T], workers: int) -> Iterator[Callable[[int
 
     try:
         yield submit
+    except BrokenProcessPool as error:  # of a result, or of the next position that is submitted
+        raise MachineError(
+            "a process that loads batches was killed",
+            hint="it may have lacked memory, or room in /dev/shm; `-o runtime.loaders=0` loads in this process",
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 

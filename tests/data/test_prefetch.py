@@ -152,6 +152,18 @@ def test_a_process_that_is_killed_is_said(loads: Callable) -> None:
         next(found)
 
 
+def test_a_process_that_is_killed_is_said_also_where_the_next_batch_is_asked_of_it(loads: Callable) -> None:
+    before = set(threading.enumerate())
+    found = prefetched(loads, lambda loaded: loaded, range(20, 40), workers=1)
+    _, process = next(found)
+    os.kill(process, signal.SIGKILL)
+    for thread in set(threading.enumerate()) - before:
+        if not thread.name.startswith("ThreadPoolExecutor"):
+            thread.join(10)  # the pool gave up: what is submitted now is refused
+    with pytest.raises(MachineError, match="a process that loads batches was killed"):
+        next(found)
+
+
 SCRIPT = """
 import signal
 import sys
