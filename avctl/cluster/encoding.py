@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from avctl.curate.pool import Pool, Progress, Steps
 from avctl.curate.prepare import Candidate, Outcome
 from avctl.curate.shards import Shard, WorkFolder, cut_clips
 from avctl.curate.worker import Fault, end_with_parent
-from avctl.job import deaf_children
+from avctl.job import MachineError, deaf_children
 from avctl.schema import Clip, Preprocess, Runtime
 
 if TYPE_CHECKING:
@@ -110,17 +111,21 @@ def encoded_here(steps: Steps[Shard, Outcome], encode: Encode) -> Steps[Shard, O
 
 def _encoded_there(steps: Steps[Shard, Outcome], executor: ProcessPoolExecutor) -> Steps[Shard, Outcome]:
     running: dict[Future[None], Progress[Shard, Outcome]] = {}
-    for step in steps:
-        if step and step.is_finished:
-            with deaf_children():
-                running[executor.submit(_encode_mine, Prepared.of(step.shard, step.results))] = step
-        else:
-            yield step
-        yield from _done(running)
-    while running:
-        wait(running, 0.5, FIRST_COMPLETED)
-        yield None
-        yield from _done(running)
+    try:
+        for step in steps:
+            if step and step.is_finished:
+                with deaf_children():
+                    running[executor.submit(_encode_mine, Prepared.of(step.shard, step.results))] = step
+            else:
+                yield step
+            yield from _done(running)
+        while running:
+            wait(running, 0.5, FIRST_COMPLETED)
+            yield None
+            yield from _done(running)
+    except BrokenProcessPool as error:
+        hint = "it may have lacked memory; the same command goes on with the shards that are left"
+        raise MachineError("a process that makes latents was killed, or did not start", hint) from error
 
 
 def _done(running: dict[Future[None], Progress[Shard, Outcome]]) -> Steps[Shard, Outcome]:

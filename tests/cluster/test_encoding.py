@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from avctl.curate.pool import LocalPool
 from avctl.curate.prepare import Candidate, Outcome, Source
 from avctl.curate.shards import AUDIO, FRAMES, LATENTS, Shard, WorkFolder
 from avctl.curate.worker import Budget, Fault
+from avctl.job import MachineError
 from avctl.schema import MDCT, Clip, Haar, Preprocess, Runtime
 
 CLIP = Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=8_000)
@@ -72,6 +74,18 @@ def test_what_goes_wrong_in_a_process_of_a_gpu_is_raised_here(tmp_path: Path) ->
 
 def fail(prepared: Prepared) -> None:
     raise ArithmeticError(f"{prepared.shard.name} in {os.getpid()}")
+
+
+def test_an_encoder_that_is_killed_is_said(tmp_path: Path) -> None:
+    workspace = WorkFolder(tmp_path / "work", CLIP)
+    pool = EncodingPool(LocalPool(Write(workspace.scratch), 1, Budget(60.0, 500, 10)), die, lambda: 2)
+    with pool.run(SHARDS) as steps, pytest.raises(MachineError, match="makes latents was killed") as caught:
+        list(steps)
+    assert "memory" in (caught.value.hint or "")
+
+
+def die(prepared: Prepared) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_an_encoder_travels_without_its_codecs(tmp_path: Path) -> None:
