@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -23,8 +24,9 @@ def webdataset(artifact: str, folder: Path, split: str | None, store: Path, as_j
     ARTIFACT is a path, a folder's name or a fingerprint. Picture and sound become mp4, which loses a little; latents
     stay exact.
     """
-    from avctl.artifact import Store, manifest
+    from avctl.artifact import Store
     from avctl.artifact import lineage as chain
+    from avctl.artifact.store import require_intact
     from avctl.cli.report import view_for
     from avctl.recipe.snapshot import thaw
     from avctl.schema import Recipe
@@ -32,25 +34,22 @@ def webdataset(artifact: str, folder: Path, split: str | None, store: Path, as_j
     from avctl.store.webdataset import write_tars
 
     found = chain.artifact(Store(store), artifact)
-    made = manifest.read(found)
-    if made.stage != "preprocess" or made.state != "done":
-        raise InputError(
-            f"`{found}` is a {made.stage} artifact, {made.state}", "a finished preprocess artifact is needed"
-        )
+    made = require_intact(found, to_be_read=True)
+    if made.stage != "preprocess":
+        raise InputError(f"`{found}` is a {made.stage} artifact", "a preprocess artifact is needed")
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"`{folder}` is not empty", "name a new folder: nothing is overwritten")
     clips = ClipStore(found)
     rows = clips.clips(split)
     if not rows:
         raise InputError(f"`{found}` holds no clips" + (f" of split `{split}`" if split else ""))
-    view = view_for(as_json, 0)
-    view.begin("webdataset", f"{len(rows)} clips to {folder}")
-    tars = write_tars(
-        clips,
-        rows,
-        thaw(found / "recipe.yaml", Recipe).clip,
-        folder,
-        lambda done: view.progress("clips", done, len(rows), {}),
-    )
-    view.close()
+    with closing(view_for(as_json, 0)) as view:
+        view.begin("webdataset", f"{len(rows)} clips to {folder}")
+        tars = write_tars(
+            clips,
+            rows,
+            thaw(found / "recipe.yaml", Recipe).clip,
+            folder,
+            lambda done: view.progress("clips", done, len(rows), {}),
+        )
     click.echo(json.dumps({"tars": list(map(str, tars))}) if as_json else folder)

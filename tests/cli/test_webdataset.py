@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -29,8 +29,7 @@ def artifact(here: Path, tiny: Recipe, tiny_store: Path) -> Path:
 
 
 def write_manifest(folder: Path, stage: str) -> None:
-    made = manifest.Manifest(stage, "tiny", "0123456789ab", 1, "done")
-    (folder / manifest.NAME).write_text(json.dumps(asdict(made)))
+    manifest.Manifest(stage, "tiny", "0123456789ab", 1, "done").with_files(folder).write(folder)
 
 
 def test_tars_are_written_and_the_folder_is_printed(avctl: Avctl, artifact: Path) -> None:
@@ -53,5 +52,30 @@ def test_what_cannot_be_done_is_refused_before_anything_is_written(avctl: Avctl,
         assert (refused.returncode, message in refused.stderr) == (code, True)
     write_manifest(artifact, "crawl")
     refused = avctl("webdataset", artifact, "out")
-    assert (refused.returncode, "a crawl artifact, done" in refused.stderr) == (4, True)
+    assert (refused.returncode, "a crawl artifact" in refused.stderr) == (4, True)
     assert not Path("out").exists()
+
+
+def test_a_damaged_index_is_said_before_it_is_read(avctl: Avctl, artifact: Path) -> None:
+    flip_a_byte(artifact / "index.sqlite")
+    refused = avctl("webdataset", artifact, "out")
+    assert (refused.returncode, "`index.sqlite` has changed" in refused.stderr) == (4, True)
+    assert not Path("out").exists()
+
+
+def test_an_error_on_the_way_leaves_the_terminal_as_it_was(
+    avctl: Avctl, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flip_a_byte(next(path for path in (artifact / "clips.zarr").rglob("c/**/*") if path.is_file()))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    refused = avctl("webdataset", artifact, "out")
+    shown, _, after = refused.stderr.partition("error")
+    assert refused.returncode == 4 and "is damaged" in after
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1  # the cursor, hidden and shown again
+
+
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[20] ^= 4
+    path.write_bytes(data)
