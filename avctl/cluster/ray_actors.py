@@ -5,10 +5,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from avctl.artifact.manifest import versions
+from avctl.artifact.manifest import commit, versions
 from avctl.cluster.encoding import Encode, Prepared
 from avctl.curate.prepare import Outcome
 from avctl.curate.shards import Shard
@@ -24,7 +25,7 @@ class Hello:
 
     host: str
     missing: tuple[Path, ...]
-    versions: dict[str, str]  # and what decodes there
+    versions: dict[str, str]  # and the code of avctl, and what decodes there
 
 
 class _Actor:
@@ -62,7 +63,13 @@ class Encoding(_Actor):
 
 def _versions(decode: Decode) -> dict[str, str]:
     engine = build(decode.engine)
-    return {**versions(), engine.name: engine.version}
+    return {**versions(), "avctl's code": _code(), engine.name: engine.version}
+
+
+@cache
+def _code() -> str:
+    head, is_dirty = commit()
+    return f"at commit {head or 'unknown'}" + " with local changes" * bool(is_dirty)
 
 
 def require_alike(hello: Hello, decode: Decode) -> None:

