@@ -22,6 +22,7 @@ from avctl.errors import InputError
 _CRC_BYTES = 4
 _NOT_WRITTEN = 2**64 - 1  # offset and length, in the index, of a chunk that holds nothing but the fill value 0
 _CALL_BYTES, _CALL_CHUNKS = 2**30, 256  # at most, of one `preadv`: Linux takes 2 GiB and 1,024 pieces
+_OPEN_FILES = 64  # of an array: `FILES_AT_ONCE` of avctl/data/order.py; Linux allows 1,024 to all arrays together
 
 
 class DamagedStore(InputError):
@@ -60,7 +61,7 @@ class ChunkedArray:
         self._shard = metadata["chunk_grid"]["configuration"]["chunk_shape"][0] // self._chunk  # chunks a file
         self._item_bytes = prod(self.shape[1:]) * self.dtype.itemsize
         self._chunk_bytes = self._chunk * self._item_bytes
-        self._open = lru_cache(maxsize=256)(self._open_shard)
+        self._open = lru_cache(maxsize=_OPEN_FILES)(self._open_shard)
 
     def file_of(self, item: int) -> int:
         """The number of the file that an item lies in."""

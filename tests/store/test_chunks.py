@@ -9,6 +9,7 @@ import pytest
 import tensorstore
 import zarr
 
+from avctl.data.order import FILES_AT_ONCE
 from avctl.store.chunks import ChunkedArray, DamagedStore
 from avctl.store.layout import Series
 from avctl.store.writer import Writer, describe
@@ -71,6 +72,18 @@ def test_calls_are_no_longer_than_the_system_takes(
     for name, most in (("_CALL_CHUNKS", 2), ("_CALL_BYTES", 100)):
         monkeypatch.setattr(f"avctl.store.chunks.{name}", most)
         assert np.array_equal(ChunkedArray(folder).read(3, 80), values[3:80])
+
+
+def test_no_more_files_are_open_than_clips_are_shuffled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avctl.store.layout.SHARD_CHUNKS", 1)
+    writer = Writer(tmp_path / "clips.zarr")
+    for _ in range(FILES_AT_ONCE + 5):
+        writer.append(SERIES, np.ones((4, 3, 2), np.float16))
+    writer.close()
+    array = ChunkedArray(tmp_path / "clips.zarr" / "v")
+    array.read(0, array.shape[0])
+    assert len({array.file_of(item) for item in range(array.shape[0])}) > FILES_AT_ONCE
+    assert sum(path.resolve().is_relative_to(tmp_path) for path in Path("/proc/self/fd").iterdir()) == FILES_AT_ONCE
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 4), (80, 85), (5, 4)])
