@@ -147,9 +147,12 @@ def _feed(order: Order, num_workers: int, num_gpus: int) -> Iterator[Event | Non
 
 
 def gpu_shares(decodes: bool, encodes: bool, num_workers: int, num_gpus: int) -> tuple[float, float]:
-    """How much of a GPU each worker and each encoder takes. Where both do, an encoder takes a quarter."""
-    encoder = 0.0 if not encodes or not num_gpus else 0.25 if decodes else 1.0
-    worker = (1 - encoder) * min(1, num_gpus / num_workers) if decodes else 0.0
+    """How much of a GPU each worker and each encoder takes. No share lies on two GPUs: of three workers on two, each
+    takes a half. Where both do, an encoder takes a quarter."""
+    if not num_gpus:
+        return 0.0, 0.0
+    encoder = 0.0 if not encodes else 0.25 if decodes else 1.0
+    worker = (1 - encoder) / math.ceil(num_workers / num_gpus) if decodes else 0.0
     return math.floor(worker * 10_000) / 10_000, encoder  # Ray's unit
 
 

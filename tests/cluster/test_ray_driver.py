@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import socket
 from pathlib import Path
+
+import pytest
 
 from avctl.cluster.ray_driver import Order, drive, gpu_shares
 from avctl.curate.shards import PrepareShard
@@ -37,3 +40,12 @@ def test_workers_share_the_gpus_only_where_these_decode_and_leave_room_for_encod
     assert gpu_shares(decodes=True, encodes=False, num_workers=16, num_gpus=2) == (0.125, 0)
     assert gpu_shares(decodes=True, encodes=True, num_workers=16, num_gpus=2) == (0.0937, 0.25)
     assert gpu_shares(decodes=True, encodes=True, num_workers=1, num_gpus=2) == (0.75, 0.25)
+    assert gpu_shares(decodes=True, encodes=True, num_workers=4, num_gpus=0) == (0, 0)
+
+
+@pytest.mark.parametrize("encodes", [False, True])
+def test_all_workers_find_room_on_the_gpus(encodes: bool):
+    for num_gpus in range(1, 9):
+        for num_workers in range(1, 30):
+            worker, encoder = gpu_shares(True, encodes, num_workers, num_gpus)
+            assert num_gpus * math.floor((1 - encoder) / worker) >= num_workers
