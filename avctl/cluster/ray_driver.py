@@ -136,8 +136,10 @@ def _feed(order: Order, num_workers: int, num_gpus: int) -> Iterator[Event | Non
                     if result is not _END:
                         results[attempt].append(result)
                         yield "result", Result(*attempt, result)
-                    elif num_encoders:
-                        encoding.todo.append(Prepared.of(shard, results.pop(attempt)))
+                        continue
+                    prepared = Prepared.of(shard, results.pop(attempt))
+                    if num_encoders:
+                        encoding.todo.append(prepared)
                     else:
                         yield "finished", shard.number
                 yield "workers", preparing.num_ready
