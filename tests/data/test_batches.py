@@ -79,8 +79,8 @@ def test_a_run_that_goes_on_with_other_ranks_repeats_and_loses_nothing(worlds: t
     for step in range(1, 8):
         loaded: dict[int, list[int]] = {}
         done = 0
-        for world in worlds:
-            steps = step if world != worlds[-1] else stop
+        for run, world in enumerate(worlds, 1):
+            steps = step if run < len(worlds) else stop
             for rank in range(world):
                 for number in list(positions(done, stop, rank, world))[:steps]:
                     assert number not in loaded
