@@ -54,18 +54,20 @@ class Pool(Protocol[S, R]):
 
 
 class LocalPool(Generic[S, R]):
-    """Processes on this machine that run `work`, shared out among its `num_gpus` GPUs."""
+    """Processes on this machine that run `work`, at most one a shard, shared out among its `num_gpus` GPUs."""
 
-    def __init__(self, work: Work[S, R], num_workers: int, budget: Budget, num_gpus: int = 0):
-        self.num_workers, self._num_gpus = num_workers, num_gpus
+    def __init__(self, work: Work[S, R], max_workers: int, budget: Budget, num_gpus: int = 0):
+        self.max_workers, self._num_gpus = max_workers, num_gpus
         self._work, self._budget = work, budget
+        self.num_workers = 0
 
     def run(self, shards: Sequence[S]) -> AbstractContextManager[Steps[S, R]]:
+        self.num_workers = min(self.max_workers, len(shards))
         return supervised(lambda report, stop: self._supervise(deque(shards), report, stop))
 
     def _supervise(self, shards: deque[S], report: Report[S, R], stop: Event) -> None:
         gpus = [number % self._num_gpus if self._num_gpus else None for number in range(self.num_workers)]
-        workers = [Worker(self._work, self._budget, gpu) for gpu in gpus[: len(shards)]]
+        workers = [Worker(self._work, self._budget, gpu) for gpu in gpus]
         try:
             for worker in workers:
                 worker.give(shards.popleft())

@@ -58,6 +58,14 @@ def test_many_workers_finish_every_shard_once() -> None:
     assert sorted(finished) == [(" ".join(shard), [shard[0].upper(), "error", shard[2].upper()]) for shard in shards]
 
 
+def test_there_are_no_more_workers_than_shards() -> None:
+    pool = LocalPool(digest, 3, BUDGET)
+    assert pool.num_workers == 0
+    with pool.run([["a"]]) as steps:
+        assert pool.num_workers == 1
+        list(steps)
+
+
 def test_no_shards_are_no_steps() -> None:
     assert outcomes([]) == []
 
