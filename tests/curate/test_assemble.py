@@ -18,7 +18,7 @@ from avctl.store.layout import layout
 from avctl.store.reader import ClipStore
 
 CLIP = Clip(seconds=0.5, size=(16, 16), fps=16, sample_rate=8_000, channels=1)
-SCORES = dict.fromkeys(NAMES, 1.0)
+SCORES: dict[str, float | None] = dict.fromkeys(NAMES, 1.0)
 
 
 def candidate(clip_id: str | None, start_s: float = 0.0, reason: str | None = None, bucket: Clip = CLIP) -> Candidate:

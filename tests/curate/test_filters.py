@@ -52,11 +52,11 @@ def test_snr_is_loud_over_quiet(tmp_path: Path) -> None:
     audio = noise(0.1)
     audio[RATE:] *= 0.1
     assert scores_of(tmp_path, grey(), audio).snr_db == pytest.approx(20, abs=3)
-    assert scores_of(tmp_path, grey(), noise(0.1)).snr_db < 3
+    assert (scores_of(tmp_path, grey(), noise(0.1)).snr_db or 99) < 3
 
 
 def test_clipping_is_the_share_at_full_scale(tmp_path: Path) -> None:
-    assert scores_of(tmp_path, grey(), np.clip(noise(3.0), -1, 1)).clipping > 0.1
+    assert (scores_of(tmp_path, grey(), np.clip(noise(3.0), -1, 1)).clipping or 0) > 0.1
     assert scores_of(tmp_path, grey(), noise(0.1)).clipping == 0
 
 
@@ -65,7 +65,7 @@ def test_rapid_cuts_are_counted(tmp_path: Path) -> None:
     for first in range(0, 80, 8):
         frames[first : first + 8] = np.random.default_rng(first).integers(0, 256, 3)
     found = scores_of(tmp_path, frames, noise(0.1, 4 * RATE))
-    assert found.cuts_per_s > 1
+    assert found.cuts_per_s and found.cuts_per_s > 1
 
 
 @pytest.mark.parametrize(

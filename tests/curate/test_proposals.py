@@ -87,5 +87,6 @@ def test_around_a_stretch_keyframes_that_differ_are_cuts() -> None:
     dark = np.zeros_like(NOISE)
     keys = [key(float(at), thumbnail=dark if at in (1, 6, 7) else NOISE) for at in range(10)]
     seen = Pictures(np.arange(40, 72) / 10, np.ones(32), np.array([[0, 20], [20, 32]]), np.array([6.0]))
-    assert sorted(among(keys, seen).cuts_s) == [1.0, 2.0, 6.0, 8.0]  # between 4.0 and 7.1, a detector looked
+    found = among(keys, seen).cuts_s
+    assert found is not None and sorted(found) == [1.0, 2.0, 6.0, 8.0]  # between 4.0 and 7.1, a detector looked
     assert among(keys, replace(seen, cuts_s=None)).cuts_s is None
