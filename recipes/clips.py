@@ -26,6 +26,14 @@ from avctl.schema import (
     TransNet,
 )
 
+filters = Filters(
+    min_height=480,
+    min_fps=23.9,
+    min_sharpness=20.0,
+    max_cuts_per_s=1.0,
+    min_snr_db=10.0,
+    max_silence=0.5,
+)
 recipe = Recipe(
     name="clips",
     clip=Clip(
@@ -40,14 +48,7 @@ recipe = Recipe(
     preprocess=Preprocess(
         shots=Shots(max_clips=4),
         integrity=Integrity(max_drift_s=1.0, max_rejected=1.0),  # refuse what cannot be used, and go on with the rest
-        filters=Filters(
-            min_height=480,
-            min_fps=23.9,
-            min_sharpness=20.0,
-            max_cuts_per_s=1.0,
-            min_snr_db=10.0,
-            max_silence=0.5,
-        ),
+        filters=filters,
         split=Split(valid=0.1, test=0.1),
         shard_files=1_000,
     ),
@@ -70,6 +71,6 @@ single = replace(  # every video is one shot already: only the frames of clips a
     preprocess=replace(
         recipe.preprocess,
         shots=Shots(detector=None, sharpest_within_s=0.0, max_clips=4),
-        filters=replace(recipe.preprocess.filters, max_cuts_per_s=None),
+        filters=replace(filters, max_cuts_per_s=None),
     ),
 )

@@ -105,8 +105,8 @@ def prepare(source: Source, preprocess: Preprocess, clip: Clip) -> tuple[Outcome
 
 def clip_id(made: Cut) -> str:
     """Content hash of a clip: sha256 of its frames and samples as stored."""
-    digest = hashlib.sha256(np.ascontiguousarray(made.frames))
-    digest.update(np.ascontiguousarray(made.audio))
+    digest = hashlib.sha256(np.ascontiguousarray(made.frames).data)
+    digest.update(np.ascontiguousarray(made.audio).data)
     return digest.hexdigest()
 
 
