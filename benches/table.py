@@ -57,7 +57,9 @@ LINES = (
     Line("window of 16 frames, warm", "store", "ms of processor", "16-frame window, warm: ", others=READERS),
     Line("window of 16 frames, cold", "store", "ms of processor", "16-frame window, cold: ", others=READERS),
     Line("latents of a clip, 1.26 MB, warm", "store", "ms", "latents of a clip, 1.26 MB, warm: ", others=READERS),
-    Line("the same", "store", "GB/s", "latents of a clip, 1.26 MB, warm: ", others=READERS),
+    Line("such latents in a second", "store", "GB/s", "latents of a clip, 1.26 MB, warm: ", others=READERS),
+    Line("files that two workers prepare, to one", "workers", "times", "", "files, two processes to one",
+         {"a busy loop": "busy loops, two processes to one"}),
     Line("to the first new file, 10,240 are finished", "restart", "s", "to the first new file, ",
          "10240 are finished"),
 )  # fmt: skip
