@@ -33,7 +33,7 @@ from avctl.job import InputError
 from avctl.media.engines.pyav import PyAV
 from avctl.schema import Clip, Preprocess
 
-SHARD_BYTES = 64 * 2**20  # of source files: long films get a shard each, so that all workers have something to do
+SHARD_BYTES = 16 * 2**20  # of source files: a film is a shard of its own, a hundred short clips are work for thirty
 FRAMES, AUDIO, OUTCOMES, MADE_OF = "frames.u8", "audio.i16", "outcomes.json", "made_of.sha256"
 LATENTS = {"video_latents": "video.npy", "audio_latents": "audio.npy"}  # an array a clip, one behind the other
 

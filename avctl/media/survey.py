@@ -1,8 +1,8 @@
 """Looks a file over without decoding it all: its keyframes, its sound, and when each of its frames is shown.
 
 A keyframe decodes without any other frame, and a packet says when its frame is shown, so that a survey of a film costs
-a tenth of a scan. The loop filter is skipped, which changes pixels a little: they are good enough to look at, and never
-become clips.
+a tenth of a scan; where every frame is a keyframe, as much. The loop filter is skipped, which changes pixels a little:
+they are good enough to look at, and never become clips.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class Shots(Spec):
 class Integrity(Spec):
     """What a file must be before anything is judged; a violation is quarantined with its reason."""
 
-    needs_sound: bool = added(True)  # False: a file whose sound is missing or silent gives clips of its picture alone
+    needs_sound: bool = added(True)  # False: without a sound track, or with a silent one, a file gives pictures alone
     max_start_offset_s: float = Field(default=0.1, gt=0)  # between first audio sample and first frame
     max_drift_s: float = Field(default=0.1, gt=0)  # difference of track lengths
     max_gap_s: float = added(0.1, gt=0)  # in the sound, between two of its packets; a shorter one becomes silence
