@@ -65,7 +65,7 @@ recipe = Recipe(
         text=WordEncoder(max_tokens=11),
     ),
     train=TrainGenerator(
-        steps=2_400,
+        steps=2_200,
         batch=24,
         tasks=TaskMix(text_to_both=0.34, audio_to_video=0.28, video_to_audio=0.38),
         flow=Flow(predict="clean", mean=-0.8, audio_weight=2.0),

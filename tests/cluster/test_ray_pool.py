@@ -8,9 +8,9 @@ import socket
 import sys
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -73,8 +73,9 @@ def shards(*names: str) -> list[Shard]:
 def pool(cluster: Cluster | str, folder: Path, **settings) -> RayPool:
     address = cluster if isinstance(cluster, str) else cluster.address
     assert address
-    given = {"gpus": True, "decode": Decode(), "folders": (folder,), "log": folder / "ray.log", **settings}
-    return RayPool(Ray(address=address), Digest(folder), BUDGET, given.pop("encode", None), **given)
+    given: dict[str, Any] = {"gpus": True, "decode": Decode(), "folders": (folder,), "log": folder / "ray.log"}
+    given |= {"budget": BUDGET, "encode": None, **settings}
+    return RayPool(Ray(address=address), Digest(folder), **given)
 
 
 def finished(pool: RayPool | LocalPool, todo: list[Shard]) -> dict[str, list[str]]:
@@ -140,7 +141,8 @@ def test_a_machine_killed_in_the_middle_loses_nothing(
 ) -> None:
     node = ray_cluster.add_node(num_cpus=2, object_store_memory=NODE_BYTES)
     todo = shards(*(f"a{number} wait b{number}" for number in range(6)))
-    with pool(ray_cluster, tmp_path).run(todo) as steps:
+    patient = replace(BUDGET, seconds=120.0)  # the items wait for the machine to be gone
+    with pool(ray_cluster, tmp_path, budget=patient).run(todo) as steps:
         while len(waiting(tmp_path)) < 4:
             next(steps)
         ray_cluster.remove_node(node, allow_graceful=False)
