@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def export_onnx(model: Generator, path: Path) -> None:
         "given_video": {0: batch, 1: frames}, "given_audio": {0: batch, 1: steps},
         "text": {0: batch, 1: words}, "pooled": {0: batch},
     }  # fmt: skip
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing, which is not used
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
