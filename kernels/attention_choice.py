@@ -1,0 +1,194 @@
+"""Which backend of attention runs: the one that is asked for, the one that a rule names, or the fastest of all.
+
+On a GPU all that can be used are timed once for every class of shapes, with the numbers of the first call. Where a
+program must give the same bytes twice, or is being traced, a rule decides that depends on the machine alone; on a
+processor it always does. Who ran, why, and how long the others took is kept: `chosen`.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import _disable_current_modes
+
+from avctl.errors import MachineError
+from avctl.kernels.attention_backends import BACKENDS, Asked
+from avctl.kernels.attention_cpu import MOST_SCORES
+from avctl.kernels.segments import Segments
+
+AUTO = "auto"
+ROUNDS = 5  # of measuring, after one that compiles
+FEW_TOKENS = 128  # at once on a processor: below, what a call costs decides; measured on one core, K = 32 to 128
+LONG = 1_024  # keys, from which on the 16-bit flash kernel trains faster than the float32 one: 0.8 to 0.9 of its time
+Inputs = tuple[Tensor, Tensor, Tensor, Segments, Segments, Tensor | None]
+Clock = Callable[[Callable[[], object]], float]
+
+
+class Choice(NamedTuple):
+    """The backend, why it, what the measured ones took, and why others could not be used."""
+
+    backend: str
+    reason: Literal["asked for", "rule", "measured"]
+    milliseconds: Mapping[str, float] = MappingProxyType({})
+    refused: Mapping[str, str] = MappingProxyType({})
+
+
+_wanted = AUTO  # by the process: threads that compute see it, which a context variable would hide from them
+_best: dict[Asked, Choice] = {}  # by rule or measured
+_chosen: dict[Asked, Choice] = {}  # that ran last
+_others: set[str] = set()  # that ran and are not chosen among
+
+
+def use(backend: str) -> None:
+    """From now on this backend computes attention, in the whole process; "auto": the best one. ValueError for others.
+
+    Programs that are compiled already keep theirs.
+    """
+    global _wanted
+    if backend not in (AUTO, *BACKENDS):
+        raise ValueError(f"no backend of attention is called {backend!r}: {', '.join((AUTO, *BACKENDS))}")
+    _wanted = backend
+    _chosen.clear()
+    _best.clear()
+    _others.clear()
+
+
+def chosen() -> Mapping[Asked, Choice]:
+    """What ran since `use`, by class of shapes."""
+    return MappingProxyType(_chosen.copy())
+
+
+def who_ran() -> str:
+    """In words."""
+    return ", ".join(sorted({f"{choice.backend} ({choice.reason})" for choice in _chosen.values()} | _others))
+
+
+def note(name: str) -> None:
+    """That attention ran which is not chosen among backends."""
+    _others.add(name)
+
+
+def choose(asked: Asked, backend: str | None, inputs: Inputs) -> str:
+    """The name of the backend. MachineError where the one that is asked for cannot be used."""
+    may_measure = not torch.compiler.is_compiling() and _can_be_timed(asked, inputs[0])
+    return _settled(asked, backend, may_measure) or _measured(asked, inputs)
+
+
+def _can_be_timed(asked: Asked, q: Tensor) -> bool:
+    if asked.device.type != "cuda" or asked.is_deterministic or isinstance(q, FakeTensor):
+        return False
+    return not torch.cuda.is_current_stream_capturing()
+
+
+def _settled(asked: Asked, backend: str | None, may_measure: bool) -> str | None:
+    """The name; None where it is to be measured first. A program that is traced has the answer as a constant."""
+    wanted = backend or _wanted
+    if wanted != AUTO:
+        choice = _asked_for(asked, wanted)
+    else:
+        choice = _best.get(asked)
+        if may_measure and (choice is None or choice.reason == "rule"):
+            return None
+        choice = _best[asked] = choice or by_rule(asked)
+    _chosen[asked] = choice
+    return choice.backend
+
+
+# what `torch.compiler.assume_constant_result` does, and takes more than a second to import
+_settled._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def _asked_for(asked: Asked, name: str) -> Choice:
+    if name not in BACKENDS:
+        raise ValueError(f"no backend of attention is called {name!r}: {', '.join(BACKENDS)}")
+    if reason := BACKENDS[name].refusal(asked):
+        raise MachineError(
+            f"attention by `{name}` is asked for, which {reason}; here: {asked}", hint="-o runtime.attention=auto"
+        )
+    return Choice(name, "asked for")
+
+
+def by_rule(asked: Asked) -> Choice:
+    """What runs where nothing is measured: depends on the machine alone."""
+    refused = {name: reason for name, backend in BACKENDS.items() if (reason := backend.refusal(asked))}
+    first = next(name for name in BACKENDS if name not in refused)
+    return Choice(_on_processor(asked) if asked.device.type == "cpu" else first, "rule", refused=refused)
+
+
+def _on_processor(asked: Asked) -> str:
+    """Medians of nine rounds in turns on one core, forward and backward, K = 32 and 64: against `products`, the flash
+    kernel takes 2.0 to 9.3 of their time in bfloat16 and 0.98 to 2.2 in float32, for more than 128 tokens and scores
+    below 32 MiB; above those 0.6 to 0.9 and 0.7 to 1.1. Forward alone 0.9 to 1.6 below, 0.4 to 0.9 above. Of float32
+    inputs products took 0.7 to 5 times the flash kernel's time, the longer the sequences, the more. In float16 only
+    what is widened is quick: 0.03 to 0.2 of the time of products, and of the 16-bit kernel's. Of different lengths a
+    call computes one, and bounds are about that.
+    """
+    if asked.dtype in (torch.float32, torch.float64):
+        return "sdpa"
+    if asked.dtype == torch.float16:
+        return "sdpa_float32"
+    if asked.at_once > FEW_TOKENS and asked.num_scores <= MOST_SCORES:
+        return "products"
+    return "sdpa_float32" if asked.is_trained and asked.longest < LONG else "sdpa"
+
+
+def _measured(asked: Asked, inputs: Inputs) -> str:
+    """Whoever watches operations or what they save, a counter or a checkpoint, does not see those that are timed."""
+    with _disable_current_modes(), torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
+        _chosen[asked] = _best[asked] = measure(asked, inputs, milliseconds)
+    return _chosen[asked].backend
+
+
+def _as_it_is(x: Tensor) -> Tensor:
+    return x
+
+
+def measure(asked: Asked, inputs: Inputs, clock: Clock) -> Choice:
+    """Times all that can be used, in turns, forward and where it is trained backward; a failure is kept with its
+    reason. What keeps all scores takes part where nothing else can be used."""
+    refused = {name: reason for name, backend in BACKENDS.items() if (reason := backend.refusal(asked))}
+    usable = [name for name in BACKENDS if name not in refused]
+    taking_part = [name for name in usable if not BACKENDS[name].keeps_scores] or usable
+    times: dict[str, list[float]] = {name: [] for name in taking_part}
+    for number in range(ROUNDS + 1):
+        for name in taking_part[:: 1 if number % 2 else -1]:
+            if name in refused:
+                continue
+            try:
+                took = clock(lambda name=name: _once(name, inputs, asked.is_trained))
+            except Exception as error:  # of kernels and packages: whatever it is, the others are there
+                refused[name] = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+                continue
+            if number:
+                times[name].append(took)
+    medians = {name: statistics.median(values) for name, values in times.items() if name not in refused}
+    if not medians:
+        raise MachineError(
+            f"no backend of attention works for {asked}: {refused}", hint="-o runtime.attention=reference"
+        )
+    return Choice(min(medians, key=lambda name: medians[name]), "measured", medians, refused)
+
+
+def _once(name: str, inputs: Inputs, is_trained: bool) -> None:
+    q, k, v, *rest = inputs
+    with torch.set_grad_enabled(is_trained):
+        leaves = [x.detach().requires_grad_(is_trained) for x in (q, k, v)]
+        out = BACKENDS[name].run(*leaves, *rest)
+        if is_trained:
+            torch.autograd.grad(out, leaves, out.detach())
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    """Of the current GPU."""
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    call()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end)

@@ -1,0 +1,200 @@
+"""Which backend runs, and that it is written down."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
+
+from avctl.errors import MachineError
+from avctl.kernels import attention_choice as module
+from avctl.kernels.attention import _asked, attention
+from avctl.kernels.attention_backends import BACKENDS, Asked
+from avctl.kernels.attention_choice import LONG, Inputs, by_rule, chosen, measure, use
+from avctl.kernels.attention_flops import BACKWARD
+from avctl.kernels.segments import batch_segments, segments
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_chosen() -> Iterator[None]:
+    use("auto")
+    yield
+    use("auto")
+
+
+def small() -> Inputs:
+    x, where = torch.randn(8, 2, 64, requires_grad=True), segments(torch.tensor([3, 5]))
+    return x, x.detach(), x.detach(), where, where, None
+
+
+def asked(clips: int, tokens: int, dtype: torch.dtype, is_trained: bool, heads: int = 5, width: int = 32) -> Asked:
+    q = torch.empty(clips * tokens, heads, width, dtype=dtype, requires_grad=is_trained)
+    where = batch_segments(clips, tokens, CPU)
+    return _asked(q, q, q, where, where, None)
+
+
+@pytest.mark.parametrize(
+    ("clips", "tokens", "dtype", "is_trained", "expected"),
+    [
+        (12, 52, torch.bfloat16, True, "products"),
+        (12, 52, torch.bfloat16, False, "products"),
+        (1, 1_090, torch.bfloat16, True, "products"),
+        (1, 16, torch.bfloat16, True, "sdpa_float32"),
+        (1, 16, torch.bfloat16, False, "sdpa"),
+        (1, 4_096, torch.bfloat16, True, "sdpa"),
+        (1, 4_096, torch.bfloat16, False, "sdpa"),
+        (4_096, 64, torch.bfloat16, True, "sdpa_float32"),
+        (12, 52, torch.float32, True, "sdpa"),
+        (1, 4_096, torch.float32, True, "sdpa"),
+        (12, 52, torch.float16, True, "sdpa_float32"),
+        (12, 52, torch.float16, False, "sdpa_float32"),
+        (12, 52, torch.float64, True, "sdpa"),
+    ],
+)
+def test_on_a_processor_the_rule_is_what_was_measured(
+    clips: int, tokens: int, dtype: torch.dtype, is_trained: bool, expected: str
+) -> None:
+    choice = by_rule(asked(clips, tokens, dtype, is_trained))
+    assert (choice.backend, choice.reason) == (expected, "rule")
+    assert choice.refused["flash"] == "runs on cuda" and expected not in choice.refused
+
+
+def test_the_bounds_of_the_rule_are_exact() -> None:
+    assert by_rule(asked(1, 128, torch.bfloat16, False)).backend == "sdpa"
+    assert by_rule(asked(1, 129, torch.bfloat16, False)).backend == "products"
+    assert by_rule(asked(4, 1_023, torch.bfloat16, True, heads=4)).backend == "products"
+    assert by_rule(asked(4, 1_024, torch.bfloat16, True, heads=4)).backend == "sdpa"  # 32 MiB of scores
+    assert by_rule(asked(100, LONG // 2, torch.bfloat16, True)).backend == "sdpa_float32"
+
+
+def test_of_different_lengths_what_is_computed_at_once_decides() -> None:
+    q = torch.empty(20_000, 4, 64, dtype=torch.bfloat16)
+    for lengths, expected in (([128, 128, 100], "sdpa"), ([129, 4], "products"), ([2_048, 2], "sdpa")):
+        where = segments(torch.tensor(lengths))
+        tokens = q[: sum(lengths)]
+        assert by_rule(_asked(tokens, tokens, tokens, where, where, None)).backend == expected
+
+
+@pytest.mark.parametrize("is_deterministic", [True, False])
+def test_on_a_gpu_the_rule_takes_the_first_that_can(is_deterministic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    gpu = asked(4, 256, torch.bfloat16, True)._replace(
+        device=torch.device("cuda", 7), is_deterministic=is_deterministic
+    )
+    present = [name for name in BACKENDS if BACKENDS[name].refusal(gpu) is None]
+    assert by_rule(gpu).backend == present[0]
+    assert ("cudnn" in present) is not is_deterministic and {"flash", "efficient", "flex"} <= set(present)
+    assert by_rule(gpu._replace(is_padded=True)).backend == "flex"
+    assert by_rule(gpu._replace(dtype=torch.float64)).backend == "reference"
+    assert by_rule(gpu._replace(dtype=torch.float32)).backend == "efficient"
+
+
+def test_what_ran_is_kept_by_class_of_shapes() -> None:
+    x = torch.randn(300, 2, 32, dtype=torch.bfloat16)
+    attention(x, x, x, segments(torch.tensor([100, 200])))
+    attention(x[:290], x[:290], x[:290], segments(torch.tensor([95, 195])))  # of the same class
+    attention(x[:10], x[:10], x[:10], segments(torch.tensor([10])))
+    (first, second), (large, small) = chosen().keys(), chosen().values()
+    assert (large.backend, small.backend) == ("products", "sdpa")
+    assert (first.num_tokens, first.longest, first.is_batch) == (512, 256, False)
+    assert (second.num_tokens, second.longest, second.is_batch) == (16, 16, True)
+
+
+def test_who_is_asked_for_runs_on_every_thread() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    use("products")
+    x = torch.randn(6, 2, 32)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(attention, x, x, x, segments(torch.tensor([2, 4]))).result()
+    (choice,) = chosen().values()
+    assert (choice.backend, choice.reason) == ("products", "asked for")
+
+
+def test_who_is_asked_for_in_a_call_runs_in_that_call_only() -> None:
+    x = torch.randn(6, 2, 32)
+    where = segments(torch.tensor([2, 4]))
+    ran = []
+    for backend in ("products", None, "reference"):
+        attention(x, x, x, where, backend=backend)
+        ran += [choice.backend for choice in chosen().values()]
+    assert ran == ["products", "sdpa", "reference"]
+
+
+def test_the_compiler_is_not_imported_before_it_is_used() -> None:
+    code = "import sys, avctl.kernels.attention; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd="/").returncode == 0
+
+
+def test_a_name_that_nobody_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="no backend of attention is called 'fastest': auto, flash3"):
+        use("fastest")
+
+
+def test_the_fastest_is_taken_and_failures_are_kept() -> None:
+    """Of backends of the processor, with times that are given: those that keep scores do not take part."""
+    inputs = small()
+    times = iter([9.0, 9.0] + [1.0, 4.0, 2.0, 3.0] * 9)
+
+    def clock(call) -> float:
+        call()
+        return next(times)
+
+    choice = measure(_asked(*inputs), inputs, clock)
+    assert choice.reason == "measured" and set(choice.milliseconds) == {"sdpa", "sdpa_float32"}
+    assert choice.backend == min(choice.milliseconds, key=lambda name: choice.milliseconds[name])
+
+    def broken(call) -> float:
+        if len(seen) < 1:
+            seen.append(call)
+            raise RuntimeError("no kernel image\nand more")
+        return 1.0
+
+    seen: list = []
+    choice = measure(_asked(*inputs), inputs, broken)
+    (failed,) = {"sdpa", "sdpa_float32"} - set(choice.milliseconds)
+    assert choice.backend != failed and choice.refused[failed] == "RuntimeError: no kernel image"
+
+
+def test_where_all_fail_it_is_said() -> None:
+    def broken(call) -> float:
+        raise RuntimeError("nothing works")
+
+    inputs = small()
+    with pytest.raises(MachineError, match="nothing works"):
+        measure(_asked(*inputs), inputs, broken)
+
+
+def test_what_is_timed_is_not_counted_and_not_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU, where the first call of a class of shapes is timed: in a checkpoint, while one counts operations."""
+    timed: list[str] = []
+
+    def clock(call) -> float:
+        timed.append("")
+        call()
+        return 1.0
+
+    monkeypatch.setattr(module, "_can_be_timed", lambda *_: True)
+    monkeypatch.setattr(module, "milliseconds", clock)
+    q = torch.randn(6, 2, 32, requires_grad=True)
+    where = segments(torch.tensor([2, 4]))
+    with FlopCounterMode(display=False) as counter:
+        out = checkpoint(lambda q: attention(q, q, q, where), q, use_reentrant=False)
+        assert isinstance(out, torch.Tensor) and len(timed) == 2 * (module.ROUNDS + 1)
+        torch.autograd.grad(out.sum(), q)
+    forward = 4 * 2 * 32 * (2**2 + 4**2)
+    assert len(timed) == 2 * (module.ROUNDS + 1) and counter.get_total_flops() == forward * (2 + BACKWARD)
+
+
+def test_nothing_is_timed_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "measure", lambda *_: pytest.fail("it was measured"))
+    x = torch.randn(6, 2, 32)
+    attention(x, x, x, segments(torch.tensor([2, 4])))
+    assert [choice.reason for choice in chosen().values()] == ["rule"]
