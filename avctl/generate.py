@@ -19,13 +19,13 @@ from avctl.codecs.convert import to_pixels
 from avctl.compute.precision import autocast
 from avctl.compute.seed import seeded
 from avctl.diffusion import flow, solvers
-from avctl.diffusion.guidance import guided_velocity
+from avctl.diffusion.guidance import guided_step
 from avctl.diffusion.solvers import SOLVERS, Solver
-from avctl.diffusion.tasks import TAKES, given_frames
+from avctl.diffusion.tasks import TAKES, given_tokens
 from avctl.inputs import Known, gather
 from avctl.media.mux import write_mp4
 from avctl.models import pretrained
-from avctl.models.latents import Latents
+from avctl.models.latents import Tracks
 from avctl.models.pretrained import Pretrained
 from avctl.schema.train import Dtype, Task
 
@@ -144,44 +144,45 @@ class AVPipeline:
         on_step: Callable[[int], None] = lambda step: None,
     ) -> list[Output]:
         """A batch of clips, each from noise of its own generator. ValueError where `extend` keeps all or nothing."""
-        model, layout = self.model.generator, self.model.generator.layout
+        model, patches = self.model.generator, self.model.generator.patches
         known = known or Known()
         keep = settings.keep_s / self.clip.seconds
-        masks = given_frames(settings.task, layout.lengths, model.transformer.patches.spans, keep)
+        masks = given_tokens(settings.task, patches.main, keep)
         if settings.task == "extend" and not all(mask.any() and not mask.all() for mask in masks):
             raise ValueError(f"keep_s={settings.keep_s}: a part of the {self.clip.seconds} s of a clip is needed")
-        given = Latents(*(mask.expand(len(prompts), -1).to(self.device) for mask in masks))
+        given = masks.map(lambda mask: mask.repeat(len(prompts)).to(self.device))
         noise = self._noise(generators)
-        clean = model.scale(self._encode(known, noise))
-        first = torch.zeros(len(prompts), device=self.device)
-        start = clean.map(lambda c, n, g: flow.mix(c, n, first, g), noise, given)
-        tokens, negative = (
+        clean = model.scale(patches.split(self._encode(known, noise)))
+        start = flow.start(clean, patches.split(noise), given)
+        words, negative = (
             model.tokenize(texts).to(self.device) for texts in (prompts, [settings.negative_prompt] * len(prompts))
         )
-        velocity = guided_velocity(model, self.model.config.flow, given, tokens, negative, settings.guidance)
+        grids = [patches.main] * len(prompts)
+        advance = guided_step(model, self.model.config.flow, grids, given, words, negative, settings.guidance)
         with autocast(self.dtype, self.device):
             made = solvers.integrate(
-                settings.solver, velocity, start, solvers.times(settings.steps, settings.shift), on_step
+                settings.solver, advance, start, solvers.times(settings.steps, settings.shift), on_step
             )
-        return self._decode(model.scale.inverse(made), known, settings.task)
+        latents = patches.join(model.scale.inverse(made), len(prompts), patches.main)
+        return self._decode(latents, known, settings.task)
 
-    def _noise(self, generators: Sequence[torch.Generator]) -> Latents:
+    def _noise(self, generators: Sequence[torch.Generator]) -> Tracks:
         layout = self.model.generator.layout
         video = (layout.video_frames, layout.video_channels, *layout.video_size)
         audio = (layout.audio_frames, layout.audio_channels)
         pairs = [(torch.randn(video, generator=g), torch.randn(audio, generator=g)) for g in generators]
-        return Latents(*(torch.stack(part).to(self.device) for part in zip(*pairs, strict=True)))
+        return Tracks(*(torch.stack(part).to(self.device) for part in zip(*pairs, strict=True)))
 
-    def _encode(self, known: Known, like: Latents) -> Latents:
+    def _encode(self, known: Known, like: Tracks) -> Tracks:
         """Codec latents of what is known, zeros elsewhere."""
         video, audio = like.map(torch.zeros_like)
         if known.frames is not None:
             video = self.model.video_codec.encode(known.frames.to(self.device))
         if known.samples is not None:
             audio = self.model.audio_codec.encode(known.samples.to(self.device))
-        return Latents(video, audio)
+        return Tracks(video, audio)
 
-    def _decode(self, latents: Latents, known: Known, task: Task) -> list[Output]:
+    def _decode(self, latents: Tracks, known: Known, task: Task) -> list[Output]:
         """Frames and samples; a modality that the task was given whole is passed on as it came."""
         frames = known.frames if task == "video_to_audio" else self.model.video_codec.decode(latents.video)
         samples = (

@@ -27,7 +27,7 @@ class Stage:
 PIPELINE = (
     Stage("crawl", reads=("crawl",), needs=()),
     Stage("preprocess", reads=("clip", "preprocess"), needs=("crawl", "codec"), version=2),
-    Stage("train", reads=("clip", "model", "train", "seed"), needs=("preprocess", "codec")),
+    Stage("train", reads=("clip", "model", "train", "seed"), needs=("preprocess", "codec"), version=3),
     Stage("sample", reads=("sample", "seed"), needs=("train", "preprocess", "codec")),
     Stage("eval", reads=("eval",), needs=("sample", "preprocess", "codec")),
     Stage("export", reads=("export",), needs=("train", "codec")),

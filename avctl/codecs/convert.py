@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
+
+from avctl.kernels.frames_to_model import frames_to_model
 
 FULL_SCALE = 32_768  # of int16 samples
 
 
 def from_pixels(pixels: Tensor) -> Tensor:
     """(..., H, W, 3) uint8 -> (..., 3, H, W) in [-1, 1]."""
-    return pixels.movedim(-1, -3).float() / 127.5 - 1
+    *several, height, width, channels = pixels.shape
+    pictures = pixels.reshape(math.prod(several), 1, height, width, channels)  # clips of one frame
+    return frames_to_model(pictures, None, None).reshape(*several, channels, height, width)
 
 
 def to_pixels(frames: Tensor) -> Tensor:

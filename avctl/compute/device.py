@@ -8,12 +8,15 @@ import torch
 
 from avctl.compute.memory import keep_freed_memory
 from avctl.errors import MachineError
+from avctl.kernels import attention_choice
 from avctl.schema import Runtime
 
 
 def prepare(runtime: Runtime) -> torch.device:
-    """Set torch's threads, memory and determinism; the device to work on. MachineError where it does not exist."""
+    """Set torch's threads, memory and determinism, and who computes attention; the device to work on. MachineError
+    where it does not exist."""
     keep_freed_memory()
+    attention_choice.use(runtime.attention)
     torch.set_num_threads(runtime.num_threads)
     torch.use_deterministic_algorithms(True, warn_only=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]

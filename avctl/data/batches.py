@@ -67,9 +67,3 @@ class Batches:
 def sizes(tokens: Mapping[K, int], budget: int) -> dict[K, int]:
     """Clips a batch of each bucket, as many as `budget` tokens hold, and at least one; `tokens` are those of a clip."""
     return {bucket: max(1, budget // count) for bucket, count in tokens.items()}
-
-
-def waste(counts: Mapping[K, int], tokens: Mapping[K, int], budget: int) -> float:
-    """Share of the token budget that batches leave unused, for so many clips of each bucket."""
-    num_batches = sum(count / sizes(tokens, budget)[bucket] for bucket, count in counts.items())
-    return 1 - sum(count * tokens[bucket] for bucket, count in counts.items()) / (budget * num_batches)

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from avctl.diffusion import flow
-from avctl.diffusion.solvers import Velocity
+from avctl.diffusion.solvers import Step
+from avctl.kernels.guided_euler_step import guided_euler_step
 from avctl.models.generator import Generator
-from avctl.models.latents import Latents
+from avctl.models.latents import Tracks
+from avctl.models.packing import Grid
 from avctl.schema import Flow
 
 
-def guided_velocity(
-    model: Generator, spec: Flow, given: Latents, tokens: Tensor, negative: Tensor, guidance: float
-) -> Velocity:
-    """v = v_neg + guidance (v - v_neg), zero where given (B, F); tokens and negative as `model.tokenize` makes them.
+def guided_step(
+    model: Generator, spec: Flow, grids: Sequence[Grid], given: Tracks, words: Tensor, negative: Tensor, guidance: float
+) -> Step:
+    """A step along v = v_neg + guidance (v - v_neg), for tokens of clips of these sizes that are not given, (V,) and
+    (A,); words and negative as `model.tokenize` makes them. There is no gradient.
 
     At guidance 1 the negative prompt has no influence, and the model runs once instead of twice.
     """
-    is_guided = guidance != 1
-    free = given.map(lambda mask: 1 - mask)
-    masks = given.map(lambda mask: torch.cat([mask, mask])) if is_guided else given
-    prompts = torch.cat([tokens, negative]) if is_guided else tokens
+    times = 2 if guidance != 1 else 1  # what is wanted, what is not
+    masks = given.map(lambda mask: mask.repeat(times))
+    prompts = torch.cat([words, negative][:times])
+    packing = model.pack([*grids] * times).to(words.device)
 
-    def extrapolate(v: Tensor) -> Tensor:
-        wanted, unwanted = v.chunk(2)
-        return torch.lerp(unwanted, wanted, guidance)
+    def advance(x: Tracks, t: float, step: float) -> Tracks:
+        time = torch.full((packing.joined.count,), t, device=words.device)
+        output = model(x.map(lambda x: x.repeat(times, 1)), time, masks, prompts, packing)
 
-    def velocity(x: Latents, t: float) -> Latents:
-        both = x.map(lambda x: torch.cat([x, x])) if is_guided else x
-        time = torch.full((len(both.video),), t, device=x.video.device)
-        output = model(both, time, masks, prompts)
-        v = output.map(lambda out, x: flow.velocity(spec, out.float(), x, time), both)
-        if is_guided:
-            v = v.map(extrapolate)
-        return v.map(lambda v, f: v * flow.over(f, v), free)
+        def move(x: Tensor, output: Tensor, given: Tensor) -> Tensor:
+            wanted, unwanted = output.chunk(2) if times == 2 else (output, None)
+            return guided_euler_step(x, wanted, unwanted, given, guidance, t, step, spec.predict)
 
-    return velocity
+        return x.map(move, output, given)
+
+    return advance

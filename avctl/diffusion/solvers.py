@@ -1,4 +1,4 @@
-"""Integration of the velocity from noise (t = 0) to data (t = 1): plain functions of a velocity."""
+"""Integration of the velocity from noise (t = 0) to data (t = 1), made of Euler's steps alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from avctl.models.latents import Latents
+from avctl.models.latents import Tracks
 
-Velocity = Callable[[Latents, float], Latents]  # (x, t) -> dx/dt; zero wherever x is given
+Step = Callable[[Tracks, float, float], Tracks]  # (x, t, step) -> x + step dx/dt; x stays where it is given
 
 
 def times(steps: int, shift: float) -> Tensor:
@@ -19,33 +19,33 @@ def times(steps: int, shift: float) -> Tensor:
     return u / (u + shift * (1 - u))
 
 
-def euler(velocity: Velocity, x: Latents, t: float, step: float) -> Latents:
-    return x.map(lambda x, v: x + step * v, velocity(x, t))
+def euler(advance: Step, x: Tracks, t: float, step: float) -> Tracks:
+    return advance(x, t, step)
 
 
-def heun(velocity: Velocity, x: Latents, t: float, step: float) -> Latents:
-    """Second order: the mean of the velocities at both ends; Euler for the last step, where t = 1 has no noise."""
-    first = velocity(x, t)
-    ahead = x.map(lambda x, v: x + step * v, first)
+def heun(advance: Step, x: Tracks, t: float, step: float) -> Tracks:
+    """Second order: halfway from x to where two steps lead, which is a step along the mean of the velocities at both
+    ends; Euler for the last step, where t = 1 has no noise."""
+    ahead = advance(x, t, step)
     if t + step >= 1 - 1e-6:
         return ahead
-    return x.map(lambda x, a, b: x + step / 2 * (a + b), first, velocity(ahead, t + step))
+    return x.map(lambda x, further: torch.lerp(x, further, 0.5), advance(ahead, t + step, step))
 
 
 Solver = Literal["euler", "heun"]
-SOLVERS: dict[Solver, Callable[[Velocity, Latents, float, float], Latents]] = {"euler": euler, "heun": heun}
+SOLVERS: dict[Solver, Callable[[Step, Tracks, float, float], Tracks]] = {"euler": euler, "heun": heun}
 
 
 def integrate(
     solver: Solver,
-    velocity: Velocity,
-    x: Latents,
+    advance: Step,
+    x: Tracks,
     at: Tensor,
     on_step: Callable[[int], None] = lambda step: None,
-) -> Latents:
+) -> Tracks:
     """x at at[-1], from x at at[0]. `on_step` is told each finished step."""
-    advance = SOLVERS[solver]
+    solve = SOLVERS[solver]
     for i, (t, after) in enumerate(zip(at[:-1].tolist(), at[1:].tolist(), strict=True)):
-        x = advance(velocity, x, t, after - t)
+        x = solve(advance, x, t, after - t)
         on_step(i + 1)
     return x

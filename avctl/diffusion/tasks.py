@@ -1,11 +1,13 @@
-"""A task is a mask: which latent frames are given, so clean and never denoised, and which are made."""
+"""A task is a mask: which tokens are given, so clean and never denoised, and which are made."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
-from avctl.models.latents import Latents
+import torch
+
+from avctl.models.latents import Tracks
+from avctl.models.packing import Grid
 from avctl.schema.train import Task, TaskMix
 
 TAKES: dict[Task, set[str]] = {  # besides a caption
@@ -17,28 +19,25 @@ TAKES: dict[Task, set[str]] = {  # besides a caption
 }
 
 
-def given_frames(
-    task: Task, lengths: tuple[int, int], spans: tuple[int, int], keep: float = 0.5
-) -> tuple[Tensor, Tensor]:
-    """What `task` gives: video (F,) and audio (F,), 1 where given; always whole tokens.
+def given_tokens(task: Task, grid: Grid, keep: float = 0.5) -> Tracks:
+    """What `task` gives of a clip: masks of its video tokens (V,) and audio tokens (A,), 1 where given.
 
-    `lengths` are the latent frames of video and of audio, `spans` those of a video and of an audio token.
-    image_to_video gives the first video token's worth, extend the tokens that lie wholly inside the first share `keep`.
+    image_to_video gives the first tokens in time, extend those that lie wholly inside the first share `keep`.
     """
-    video, audio = (torch.zeros(length) for length in lengths)
+    frames, audio = torch.zeros(grid.frames), torch.zeros(grid.sounds)
     match task:
         case "text_to_both":
             pass
         case "audio_to_video":
             audio[:] = 1
         case "video_to_audio":
-            video[:] = 1
+            frames[:] = 1
         case "image_to_video":
-            video[: spans[0]] = 1
+            frames[:1] = 1
         case "extend":
-            for mask, span in zip((video, audio), spans, strict=True):
-                mask[: int(keep * len(mask) / span + 1e-6) * span] = 1
-    return video, audio
+            for mask in (frames, audio):
+                mask[: int(keep * len(mask) + 1e-6)] = 1
+    return Tracks(frames.repeat_interleave(grid.rows * grid.columns), audio)
 
 
 def draw_tasks(mix: TaskMix, count: int, generator: torch.Generator) -> list[Task]:
@@ -48,11 +47,8 @@ def draw_tasks(mix: TaskMix, count: int, generator: torch.Generator) -> list[Tas
     return [tasks[i] for i in torch.multinomial(weights, count, replacement=True, generator=generator)]
 
 
-def draw_given(
-    tasks: list[Task], lengths: tuple[int, int], spans: tuple[int, int], generator: torch.Generator
-) -> Latents:
-    """Masks of a training batch, video (B, F) and audio (B, F); `extend` keeps a quarter to three quarters."""
-    keeps = 0.25 + 0.5 * torch.rand(len(tasks), generator=generator)
-    masks = [given_frames(task, lengths, spans, float(keep)) for task, keep in zip(tasks, keeps, strict=True)]
-    video, audio = zip(*masks, strict=True)
-    return Latents(torch.stack(video), torch.stack(audio))
+def draw_given(tasks: Sequence[Task], grids: Sequence[Grid], generator: torch.Generator) -> Tracks:
+    """Masks of packed clips, video (V,) and audio (A,); `extend` keeps a quarter to three quarters."""
+    keeps = (0.25 + 0.5 * torch.rand(len(tasks), generator=generator)).tolist()
+    masks = [given_tokens(*each) for each in zip(tasks, grids, keeps, strict=True)]
+    return Tracks(*(torch.cat(track) for track in zip(*masks, strict=True)))

@@ -12,17 +12,42 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, silu
 
-from avctl.models.attention import attention
-from avctl.models.rope import rotate
+from avctl.kernels.attention import attention
+from avctl.kernels.av_window_attention import av_window_attention
+from avctl.kernels.gate_residual import gate_residual
+from avctl.kernels.gate_residual_norm_modulate import gate_residual_norm_modulate
+from avctl.kernels.groups import TokenGroups
+from avctl.kernels.norm_modulate import norm_modulate
+from avctl.kernels.qk_norm_rope import Rotation, qk_norm_rope
+from avctl.kernels.segments import Segments
+from avctl.kernels.swiglu import swiglu
+from avctl.kernels.windows import BlockMap
+from avctl.models.packing import Packing, reorder
 
 
 class Groups(NamedTuple):
     """What modulates a stream: a condition a group, and which group each token belongs to."""
 
-    cond: Tensor  # B G D
-    member: Tensor  # B S G, one-hot: a matrix product is far cheaper to differentiate than a gather
+    cond: Tensor  # G D
+    tokens: TokenGroups
+
+
+class Joint(NamedTuple):
+    """The joined row of whole clips, in which attention is: which stream each token is of, how it is turned, how the
+    streams are joined, and what sees what."""
+
+    clips: Segments
+    streams: TokenGroups
+    turns: Rotation
+    packing: Packing | None  # None: one stream, which is the joined row
+    windows: BlockMap | None  # None: every token sees all of its clip
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q, k, v (S, N, K) -> (S, N, K)."""
+        if self.windows is None:
+            return attention(q, k, v, self.clips)
+        return av_window_attention(q, k, v, self.windows)
 
 
 class JointBlock(nn.Module):
@@ -33,14 +58,30 @@ class JointBlock(nn.Module):
         streams = nn.ModuleList(Stream(width, heads, mlp_ratio) for _ in range(num_streams))
         self.streams = cast(Sequence[Stream], streams)
 
-    def forward(self, xs: Sequence[Tensor], groups: Sequence[Groups], cos_sin: Tensor) -> list[Tensor]:
-        """xs, one a stream, each (B, S_i, D); cos_sin (2, S, K/2) over the joined sequence."""
-        modulations = [stream.modulation(g) for stream, g in zip(self.streams, groups, strict=True)]
-        parts = [stream.qkv(x, m) for stream, x, m in zip(self.streams, xs, modulations, strict=True)]
-        qk, v = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))  # B S 2 N K, B S N K
-        q, k = rotate(qk, cos_sin).unbind(2)
-        heads = attention(q, k, v).flatten(2).split([x.shape[1] for x in xs], dim=1)  # each B S_i D
-        return [s.update(x, h, m) for s, x, h, m in zip(self.streams, xs, heads, modulations, strict=True)]
+    def forward(self, xs: Sequence[Tensor], groups: Sequence[Groups], joint: Joint) -> list[Tensor]:
+        """xs, the tokens of each stream, clip by clip: (S_i, D) each."""
+        tables = [stream.modulation(g) for stream, g in zip(self.streams, groups, strict=True)]
+        parts = [s.qkv(x, g, t) for s, x, g, t in zip(self.streams, xs, groups, tables, strict=True)]
+        qk, v = _joined(parts, joint).split((2, 1), dim=1)  # S 2 N K, S 1 N K
+        scale = torch.stack([stream.qk_scale for stream in self.streams])  # streams 2 K
+        q, k = qk_norm_rope(qk, scale, joint.streams, joint.turns).unbind(1)
+        heads = joint.attend(q, k, v.squeeze(1)).flatten(1)
+        heads = _apart(heads, [len(x) for x in xs], joint)
+        return [s.update(x, h, g, t) for s, x, h, g, t in zip(self.streams, xs, heads, groups, tables, strict=True)]
+
+
+def _joined(parts: Sequence[Tensor], joint: Joint) -> Tensor:
+    """Tokens of each stream -> of the joined row (S, ...)."""
+    if joint.packing is None:
+        return parts[0]
+    return reorder(torch.cat(list(parts)), joint.packing.order, joint.packing.back)
+
+
+def _apart(x: Tensor, lengths: list[int], joint: Joint) -> Sequence[Tensor]:
+    """The inverse of `_joined`."""
+    if joint.packing is None:
+        return [x]
+    return reorder(x, joint.packing.back, joint.packing.order).split(lengths)
 
 
 class Stream(nn.Module):
@@ -52,7 +93,7 @@ class Stream(nn.Module):
         hidden = round(mlp_ratio * 2 / 3 * width / 16) * 16  # SwiGLU has three matrices where an MLP has two
         self.modulate = nn.Linear(width, 6 * width)
         self.to_qkv = nn.Linear(width, 3 * width, bias=False)
-        self.qk_scale = nn.Parameter(torch.full((2, 1, width // heads), 1.2))
+        self.qk_scale = nn.Parameter(torch.full((2, width // heads), 1.2))
         self.from_heads = nn.Linear(width, width, bias=False)
         self.to_hidden = nn.Linear(width, 2 * hidden, bias=False)
         self.from_hidden = nn.Linear(hidden, width, bias=False)
@@ -61,33 +102,17 @@ class Stream(nn.Module):
         self.modulate.bias.data.unflatten(0, (6, -1))[[1, 4]] = 1.0  # scales start at one
 
     def modulation(self, groups: Groups) -> tuple[Tensor, ...]:
-        """Shift, scale and gate of attention and of the MLP, each (B, S, D)."""
-        return (groups.member @ self.modulate(groups.cond)).chunk(6, dim=-1)
+        """Shift, scale and gate of attention and of the MLP, each (G, D)."""
+        return self.modulate(groups.cond).chunk(6, dim=-1)
 
-    def qkv(self, x: Tensor, modulation: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """x (B, S, D) -> normalised queries and keys (B, S, 2, N, K), values (B, S, N, K)."""
+    def qkv(self, x: Tensor, groups: Groups, modulation: tuple[Tensor, ...]) -> Tensor:
+        """x (S, D) -> queries, keys and values (S, 3, N, K)."""
         shift, scale, *_ = modulation
-        qkv = self.to_qkv(modulated(x, shift, scale)).unflatten(-1, (3, self.heads, -1))
-        return rms_normalize(qkv[:, :, :2]) * self.qk_scale.to(qkv.dtype), qkv[:, :, 2]
+        return self.to_qkv(norm_modulate(x, scale, shift, groups.tokens)).unflatten(-1, (3, self.heads, -1))
 
-    def update(self, x: Tensor, heads: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
-        """The residual stream x (B, S, D) after attention output heads (B, S, D) and the MLP."""
+    def update(self, x: Tensor, heads: Tensor, groups: Groups, modulation: tuple[Tensor, ...]) -> Tensor:
+        """The residual stream x (S, D) after attention output heads (S, D) and the MLP."""
         _, _, gate, mlp_shift, mlp_scale, mlp_gate = modulation
-        x = x + gate * self.from_heads(heads)
-        up, opening = self.to_hidden(modulated(x, mlp_shift, mlp_scale)).chunk(2, dim=-1)
-        return x + mlp_gate * self.from_hidden(up * silu(opening))
-
-
-def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """shift + normalize(x) * scale, in the number format of the modulation."""
-    return torch.addcmul(shift, normalize(x).to(shift.dtype), scale)
-
-
-def normalize(x: Tensor) -> Tensor:
-    """LayerNorm without weights over the last axis."""
-    return layer_norm(x, x.shape[-1:], eps=1e-6)
-
-
-def rms_normalize(x: Tensor) -> Tensor:
-    """x / rms(x) over the last axis (Zhang and Sennrich 2019)."""
-    return x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt()
+        mixed = self.from_heads(heads)
+        x, h = gate_residual_norm_modulate(x, mixed, gate, mlp_scale, mlp_shift, groups.tokens)
+        return gate_residual(x, self.from_hidden(swiglu(self.to_hidden(h))), mlp_gate, groups.tokens)

@@ -1,4 +1,4 @@
-"""The latents of a batch of clips, and what is known of their shape and clock."""
+"""What clips are made of for a model: two tracks, and what is known of the shape and the clock of their latents."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from avctl.codecs import AudioCodec, VideoCodec
 from avctl.schema import Clip
 
 
-class Latents(NamedTuple):
-    """Both modalities of a batch; any pair of tensors that belong together one to one."""
+class Tracks(NamedTuple):
+    """Something of the picture, and the same of the sound: latents of a batch, (B, F, C, H, W) and (B, F, C), or
+    tokens of packed clips, (V, p) and (A, q), or masks or seeds of either."""
 
-    video: Tensor  # B F C H W
-    audio: Tensor  # B F C
+    video: Tensor
+    audio: Tensor
 
-    def map(self, function: Callable[..., Tensor], *others: Latents) -> Latents:
+    def map(self, function: Callable[..., Tensor], *others: Tracks) -> Tracks:
         """`function` on the video of all, and on the audio of all."""
-        return Latents(
+        return Tracks(
             function(self.video, *(o.video for o in others)), function(self.audio, *(o.audio for o in others))
         )
 

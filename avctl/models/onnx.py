@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from avctl.kernels.dispatch import exported
 from avctl.models.generator import Generator
-from avctl.models.joint_dit import JointTransformer
-from avctl.models.latents import Latents
+from avctl.models.latents import Tracks
+from avctl.models.packing import pack_batch
 
 INPUTS = ("video", "audio", "t", "given_video", "given_audio", "text", "pooled")
 OUTPUTS = ("video_out", "audio_out")
@@ -20,11 +21,11 @@ OPSET = 20
 
 
 class Flat(nn.Module):
-    """The transformer with one tensor an argument."""
+    """The transformer on latents of a batch, with one tensor an argument."""
 
-    def __init__(self, transformer: JointTransformer):
+    def __init__(self, model: Generator):
         super().__init__()
-        self.transformer = transformer
+        self.transformer, self.patches = model.transformer, model.patches
 
     def forward(
         self,
@@ -36,8 +37,12 @@ class Flat(nn.Module):
         text: Tensor,
         pooled: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        out = self.transformer(Latents(video, audio), t, Latents(given_video, given_audio), text, pooled)
-        return out.video, out.audio
+        latents, count = Tracks(video, audio), len(t)
+        grid = self.patches.grid_of(latents)
+        given = self.patches.split_masks(Tracks(given_video, given_audio), grid)
+        packing = pack_batch(count, grid, text.shape[1], self.patches.clock, t.device)
+        out = self.transformer(self.patches.split(latents), t, given, text, pooled, packing)
+        return self.patches.join(out, count, grid)
 
 
 def export_onnx(model: Generator, path: Path) -> None:
@@ -54,15 +59,11 @@ def export_onnx(model: Generator, path: Path) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing, which is not used
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        inputs = example(model, batch=2, scale=1.0)
+        with exported():  # strict: `len` of a tensor stays a symbol
+            traced = torch.export.export(Flat(model).eval(), inputs, dynamic_shapes=shapes, strict=True)
         program = torch.onnx.export(
-            Flat(model.transformer).eval(),
-            example(model, batch=2, scale=1.0),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=INPUTS,
-            output_names=OUTPUTS,
-            dynamic_shapes=shapes,
-            verbose=False,
+            traced, dynamo=True, opset_version=OPSET, input_names=INPUTS, output_names=OUTPUTS, verbose=False
         )
     assert program is not None
     program.model.graph.metadata_props.clear()  # ranges of the symbols, in the order of a set
@@ -76,7 +77,7 @@ def relative_error(model: Generator, path: Path) -> dict[str, float]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    flat, errors = Flat(model.transformer).eval(), {}
+    flat, errors = Flat(model).eval(), {}
     for name, batch, scale in (("trained length", 2, 1.0), ("half the length", 3, 0.5), ("twice the length", 1, 2.0)):
         inputs = example(model, batch, scale)
         with torch.inference_mode():

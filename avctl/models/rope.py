@@ -10,31 +10,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from avctl.kernels import qk_norm_rope
+from avctl.kernels.qk_norm_rope import Rotation
+
 SLOWEST, FASTEST = 0.7, 25.0  # radians a second: a turn in 9 s, a turn in 0.25 s
 COARSEST, FINEST = 0.2, 2.0  # radians a latent row or column
 
 
-def rotation(positions: Tensor, head_width: int) -> Tensor:
-    """positions (..., S, 3) of (seconds, y, x) -> cosines and sines (2, ..., S, K/2)."""
+def rotation(positions: Tensor, place: Tensor, head_width: int) -> Rotation:
+    """positions (P,) that occur, in seconds or in rows and columns; place (S, 3), the one of each token on t, y, x."""
     pairs = head_width // 2
-    place = pairs // 8
-    turns = torch.cat(
-        [
-            positions[..., :1] * _geometric(SLOWEST, FASTEST, pairs - 2 * place, positions),
-            positions[..., 1:2] * _geometric(COARSEST, FINEST, place, positions),
-            positions[..., 2:] * _geometric(COARSEST, FINEST, place, positions),
-        ],
-        dim=-1,
-    )
-    return torch.stack([turns.cos(), turns.sin()])
-
-
-def rotate(x: Tensor, cos_sin: Tensor) -> Tensor:
-    """x (B, S, ..., K) turned by cosines and sines (2, S, K/2), broadcast over the axes between."""
-    between = (1,) * (x.ndim - 3)
-    cos, sin = cos_sin.unflatten(1, (-1, *between)).to(x.dtype)
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    across = pairs // 8
+    along = pairs - 2 * across
+    radians = [
+        _geometric(SLOWEST, FASTEST, along, positions),
+        _geometric(COARSEST, FINEST, across, positions),
+        _geometric(COARSEST, FINEST, across, positions),
+    ]
+    return qk_norm_rope.rotation(positions[:, None] * torch.cat(radians), place, (along, across))
 
 
 def _geometric(first: float, last: float, count: int, like: Tensor) -> Tensor:

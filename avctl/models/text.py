@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 
 from avctl.job import InputError, MachineError
-from avctl.models.blocks import normalize
 from avctl.schema import SentenceEncoder, WordEncoder
 
 PAD = 0
@@ -58,7 +58,7 @@ class WordText(nn.Module):
         states = words + self.position
         for layer in self.layers:
             states = layer(states)
-        return normalize(states), pooled
+        return layer_norm(states, states.shape[-1:], eps=1e-6), pooled
 
 
 class SentenceText(nn.Module):
@@ -90,7 +90,8 @@ class SentenceText(nn.Module):
         """frozen states (B, L, W) -> states (B, L, D), pooled (B, D)."""
         real = tokens.abs().amax(-1, keepdim=True).gt(0).to(tokens.dtype)  # B L 1
         mean = (tokens * real).sum(1) / real.sum(1).clamp(min=1)
-        return normalize(self.project(tokens + (1 - real) * self.empty)), self.pool(mean)
+        states = self.project(tokens + (1 - real) * self.empty)
+        return layer_norm(states, states.shape[-1:], eps=1e-6), self.pool(mean)
 
 
 @lru_cache(maxsize=8_192)  # captions; some 20 kB each

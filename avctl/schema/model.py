@@ -41,6 +41,7 @@ class JointDiT(Spec):
     mlp_ratio: float = Field(default=4.0, gt=0)
     video_patch: tuple[int, int, int] = (1, 2, 2)  # latent frames, rows, columns a video token
     audio_patch: int = Field(default=1, gt=0)  # latent frames an audio token
+    window_s: float | None = Field(default=None, ge=0)  # sound and picture see each other so far, None: all of the clip
     text: Text = WordEncoder()
 
     @model_validator(mode="after")

@@ -53,6 +53,14 @@ class Recipe(Spec):
         return self
 
     @model_validator(mode="after")
+    def _windows_are_computed_in_one_way(self) -> Recipe:
+        if self.runtime.attention != "auto" and isinstance(self.model, JointDiT) and self.model.window_s is not None:
+            raise ValueError(
+                f"`runtime.attention`: with `model.window_s` attention is in windows, not by {self.runtime.attention}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _divides(self) -> Recipe:
         """A model cannot be built where pixels, latents and patches do not divide; better now than after the crawl."""
         if not self.preprocess:

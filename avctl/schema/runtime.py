@@ -9,6 +9,12 @@ from pydantic import Field
 
 from avctl.recipe.spec import Spec
 
+Recompute = Literal["auto", "nothing", "cheap", "blocks"]
+Attention = Literal[
+    "auto", "flash3", "flash4", "cudnn", "flash_attn", "flash", "efficient", "flex",
+    "sdpa", "sdpa_float32", "products", "reference",
+]  # fmt: skip
+
 
 class Ray(Spec):
     """A running Ray cluster: `ray start --head` on one machine, `ray start --address=...` on the others.
@@ -28,6 +34,11 @@ class Runtime(Spec):
     threads: int | None = Field(default=None, ge=1)  # of torch, None: one a core; another number may round differently
     pool: Ray | None = None  # where files are prepared, None: in `workers` processes on this machine
     loaders: int = Field(default=0, ge=0)  # processes that load training batches, 0: a thread of the one that trains
+    attention: Attention = "auto"  # who computes it; auto: by a rule, the same in every run on a machine
+    recompute: Recompute = "auto"  # in backward, instead of keeping it; auto: what is cheap on a GPU, nothing on a CPU
+    compile: bool | None = (
+        None  # the generator, by torch.compile; None: on a CPU, if it trains for 10,000 steps or more
+    )
     log_every: int = Field(default=25, gt=0)  # steps
 
     @property

@@ -57,7 +57,9 @@ class TaskMix(Spec):
 class TrainGenerator(Spec):
     kind: Literal["generator"] = "generator"
     steps: int = Field(gt=0)
-    batch: int = Field(gt=0)  # clips a step
+    batch: int = Field(
+        gt=0
+    )  # clips of the recipe's own format a step; of other formats, as many as have no more tokens
     tasks: TaskMix = TaskMix()
     flow: Flow = Flow()
     optim: Optim = Optim()

@@ -11,6 +11,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from heapq import merge
 from pathlib import Path
 from typing import Any
@@ -38,21 +39,22 @@ def run(job: Job) -> None:
     InputError for a crawl without files, StageError where too many files are damaged or no clip is left,
     MachineError where what looks for shots is not installed.
     """
-    preprocess, clip, out = job.recipe.preprocess, job.recipe.clip, job.out.absolute()
-    inputs = {name: path.absolute() for name, path in job.inputs.items()}  # workers of a cluster stand elsewhere
+    inputs = {name: path.absolute() for name, path in job.inputs.items()}
+    job = replace(job, out=job.out.absolute(), inputs=inputs)  # workers of a cluster stand elsewhere
+    preprocess, clip, out = job.recipe.preprocess, job.recipe.clip, job.out
     assert preprocess is not None
     workspace = WorkFolder(out / "work", clip)
     earlier = _earlier(out, workspace, job.retry)
     if (out / PRODUCTS[-1]).exists():  # killed between the last product and the clean-up
         shutil.rmtree(workspace.folder)
         return
-    sources = read_ledger(inputs["crawl"])
+    sources = read_ledger(job.inputs["crawl"])
     if not sources:
         raise InputError("the crawl holds no files", hint="look at its dead letters: `avctl ls --failed`")
     load(preprocess.shots)  # what is missing is said once, not of every file
     encode = None
     if preprocess.video_codec:
-        encode = EncodeShard(workspace, preprocess, clip, inputs.get("codec"), job.recipe.runtime)
+        encode = EncodeShard(workspace, preprocess, clip, job.inputs.get("codec"), job.recipe.runtime)
     tabulator = Tabulator(preprocess, clip, lambda: encode.encoder.fingerprint if encode else None)
     wanted = sources[: preprocess.max_samples]
     known = list(earlier.finished([source for source, _ in wanted], tabulator.key)) if earlier else []
@@ -62,7 +64,7 @@ def run(job: Job) -> None:
     for finished in merge(known, of_shards(shards, workspace), key=lambda finished: finished.source.sha256):
         tabulator.add(finished)
     tables = tabulator.tables
-    counts = funnel(tables, read_losses(inputs["crawl"]), beyond_max_samples=len(sources) - len(tables.sources))
+    counts = funnel(tables, read_losses(job.inputs["crawl"]), beyond_max_samples=len(sources) - len(tables.sources))
     try:
         _check(tables, preprocess)
     except StageError as error:
@@ -107,7 +109,7 @@ def _prepare(
         ),
         encode,
         decode=preprocess.decode,
-        folders=(workspace.scratch, *(path.absolute() for path in job.inputs.values())),
+        folders=(workspace.scratch, *job.inputs.values()),
         log=workspace.folder / "ray.log",
     )
     with pool.run(todo) as steps:
@@ -134,7 +136,7 @@ def _check(tables: Tables, preprocess: Preprocess) -> None:
             f"{refused} of {given} files are refused: {reasons}",
             hint=f"`preprocess.integrity.max_rejected` allows a share of {preprocess.integrity.max_rejected:g}",
         )
-    if not len(tables.kept):
+    if not tables.kept:
         unfit = sum(not source["candidates"] and not source["reason"] for source in tables.sources)
         drops = Counter(row["reason"] for row in tables.clips)
         raise StageError(

@@ -24,6 +24,7 @@ from avctl.files import write_text
 from avctl.generate import AVPipeline, Settings
 from avctl.inputs import Known
 from avctl.job import Job
+from avctl.kernels.attention_choice import who_ran
 from avctl.models import pretrained
 from avctl.models.text import SentenceText, WordText
 from avctl.schema import Request, Sample, TrainGenerator
@@ -65,6 +66,8 @@ def run(job: Job) -> None:
                 done += sum(map(len, side_by_side))
                 job.report.progress("sample", done, total, set=each.name)
             _write_rows(job, each)
+    if ran := who_ran():
+        job.report.note(f"attention was computed by {ran}")
     names = [{"name": s.name, "task": s.request.task, "split": s.request.split if s.rows else None} for s in sets]
     write_text(job.out / "sets.json", json.dumps(names, indent=1) + "\n")
 

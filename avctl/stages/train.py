@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Iterable
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from avctl.codecs.build import WEIGHTS
 from avctl.codecs.frame_autoencoder import FrameAutoencoderCodec
+from avctl.compute.compile import compiles
 from avctl.compute.device import prepare
 from avctl.compute.seed import seeded
 from avctl.errors import InputError
 from avctl.generate import AVPipeline, Settings
 from avctl.job import Job
+from avctl.kernels.attention_choice import who_ran
 from avctl.models import pretrained
-from avctl.models.latents import Latents
+from avctl.models.generator import Scale
 from avctl.models.pretrained import Pretrained
 from avctl.schema import FrameAutoencoder, JointDiT, TrainAutoencoder, TrainGenerator
-from avctl.store.reader import ClipRow, ClipStore
+from avctl.store.reader import ClipRow, ClipStore, Place
 from avctl.training.autoencoder import AutoencoderObjective
 from avctl.training.ema import EMA
-from avctl.training.generator import GeneratorObjective, bucket_of
+from avctl.training.generator import GeneratorObjective
 from avctl.training.loop import fit
+from avctl.training.recompute import recompute
 
 SCALE_CLIPS = 1_000  # from which the scale of the latents is taken
 PREVIEWS, PREVIEW = 4, Settings(steps=25, guidance=3.0)  # clips rendered during training, and how
@@ -35,7 +38,7 @@ def run(job: Job) -> None:
     device = prepare(job.recipe.runtime)
     torch.manual_seed(job.recipe.seed)  # of the first weights
     store = ClipStore(job.inputs["preprocess"])
-    rows = _whole(job, store.clips("train"))
+    rows = _seen(job, store.clips("train"))
     if not rows:
         raise InputError("the data set has no clips for training", hint="look at its funnel.html for what was dropped")
     match job.recipe.model, job.recipe.train:
@@ -46,15 +49,13 @@ def run(job: Job) -> None:
     shutil.rmtree(job.out / "work", ignore_errors=True)
 
 
-def _whole(job: Job, rows: list[ClipRow]) -> list[ClipRow]:
-    """The clips that have what the model learns from: picture and sound, for a codec only a picture."""
-    needs_sound = isinstance(job.recipe.model, JointDiT)
-    whole = [row for row in rows if row.video and (row.audio or not needs_sound)]
-    if left := len(rows) - len(whole):
-        job.report.warn(
-            f"{left:,} clips are left out: they have no {'picture or no sound' if needs_sound else 'picture'}"
-        )
-    return whole
+def _seen(job: Job, rows: list[ClipRow]) -> list[ClipRow]:
+    """The clips that the model can learn from: a codec from pictures, a generator from sounds alone as well."""
+    is_codec = isinstance(job.recipe.model, FrameAutoencoder)
+    seen = [row for row in rows if row.video or not is_codec]
+    if left := len(rows) - len(seen):
+        job.report.warn(f"{left:,} clips are left out: they have no picture")
+    return seen
 
 
 def _train_generator(job: Job, store: ClipStore, rows: list[ClipRow], device: torch.device) -> None:
@@ -62,24 +63,29 @@ def _train_generator(job: Job, store: ClipStore, rows: list[ClipRow], device: to
     assert isinstance(recipe.train, TrainGenerator)
     model = pretrained.untrained(recipe, job.inputs.get("codec"))
     _warn_of_long_captions(job, model, rows)
-    model.generator.scale.fit(_sample(store, rows[:SCALE_CLIPS]))
+    _fit_scale(model.generator.scale, store, rows[:SCALE_CLIPS])
     model.generator.to(device)
     ema = EMA(model.generator, recipe.train.ema)
+    recompute(model.generator, recipe.runtime.recompute, device)
     averaged = Pretrained(model.config, ema.model, model.video_codec, model.audio_codec)
-    objective = GeneratorObjective(model.generator, recipe, store, rows, device)
-    if len(objective.counts) > 1:
-        job.report.note(f"{len(objective.counts)} buckets; batches leave {objective.waste:.1%} of their tokens unused")
+    is_compiled = compiles(recipe.runtime, recipe.train.steps, device)
+    if is_compiled:
+        model.generator.transformer.compile()
+    objective = GeneratorObjective(model.generator, recipe, store, rows, device, is_split=not is_compiled)
+    if objective.num_sizes > 1:
+        waste = objective.packs.waste()
+        job.report.note(f"clips of {objective.num_sizes} sizes; packs leave {waste:.1%} of their tokens unused")
     fit(objective, recipe.train, job, ema, _preview(job, averaged, store, device))
+    if ran := who_ran():
+        job.report.note(f"attention was computed by {ran}")
     pretrained.save(averaged, job.out)
 
 
-def _sample(store: ClipStore, rows: list[ClipRow]) -> list[Latents]:
-    """The latents of these clips, those of one shape together."""
-    alike: dict[Hashable, list[ClipRow]] = defaultdict(list)
-    for row in rows:
-        alike[bucket_of(row)].append(row)
-    batches = map(store.latents, alike.values())
-    return [Latents(*(torch.from_numpy(array).float() for array in batch)) for batch in batches]
+def _fit_scale(scale: Scale, store: ClipStore, rows: list[ClipRow]) -> None:
+    def read(places: Iterable[Place | None]) -> list[Tensor]:
+        return [torch.from_numpy(store.read(place)) for place in places if place]
+
+    scale.fit(read(row.video_latents for row in rows), read(row.audio_latents for row in rows))
 
 
 def _warn_of_long_captions(job: Job, model: Pretrained, rows: list[ClipRow]) -> None:

@@ -66,21 +66,20 @@ class ClipStore:
         """Samples (samples, channels) int16; full scale is 32768. ValueError for a clip without sound."""
         return self.read(_there(row.audio, row, "sound"))
 
-    def latents(self, rows: Sequence[ClipRow]) -> tuple[np.ndarray, np.ndarray]:
-        """Latents of video (n, F, C, h, w) and audio (n, F_a, C_a), float16, in the order of `rows`, which are alike.
-
-        ValueError for no rows, rows without latents of both or of different shapes; DamagedStore where a checksum does
-        not match.
-        """
-        video = [row.video_latents for row in rows if row.video_latents]
-        audio = [row.audio_latents for row in rows if row.audio_latents]
-        if not rows or len(video) != len(rows) or len(audio) != len(rows):
-            raise ValueError(f"{len(rows)} rows, {len(video)} of them with latents: the recipe names no codecs")
-        return self._stacked(video), self._stacked(audio)
-
     def read(self, place: Place, out: np.ndarray | None = None) -> np.ndarray:
         """What lies there, (length, *item), in `out` if it is given. DamagedStore where a checksum does not match."""
         return self._array(place.name).read(place.offset, place.offset + place.length, out)
+
+    def stack(self, places: Sequence[Place]) -> np.ndarray:
+        """(n, length, *item), each read into its place in one array. ValueError for none and for different shapes,
+        DamagedStore where a checksum does not match."""
+        shapes = {self.shape(place) for place in places}
+        if len(shapes) != 1:
+            raise ValueError(f"clips of shapes {sorted(shapes)} make no batch")
+        out = np.empty((len(places), *shapes.pop()), self._array(places[0].name).dtype)
+        for place, into in zip(places, out, strict=True):
+            self.read(place, into)
+        return out
 
     def shape(self, place: Place) -> tuple[int, ...]:
         """Shape (length, *item) of what lies there."""
@@ -101,17 +100,6 @@ class ClipStore:
         if name not in self._arrays:
             self._arrays[name] = ChunkedArray(self.artifact / "clips.zarr" / name)
         return self._arrays[name]
-
-    def _stacked(self, places: Sequence[Place]) -> np.ndarray:
-        """(n, length, *item), each read into its place in one array."""
-        shapes = {self.shape(place) for place in places}
-        if len(shapes) > 1:
-            raise ValueError(f"clips of shapes {sorted(shapes)} make no batch")
-        array = self._array(places[0].name)
-        out = np.empty((len(places), *shapes.pop()), array.dtype)
-        for place, into in zip(places, out, strict=True):
-            self.read(place, into)
-        return out
 
 
 def _there(place: Place | None, row: ClipRow, what: str) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import torch
@@ -18,10 +19,13 @@ class EMA(Generic[M]):
         self.decay = decay
         self.model = copy.deepcopy(model)
         self.model.eval().requires_grad_(False)
+        self.weights: dict[str, Tensor] = dict(self.model.named_parameters())
+
+    def decay_at(self, step: int) -> float:
+        return min(self.decay, (1 + step) / (10 + step))
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        averages: list[Tensor] = list(self.model.parameters())
-        weights: list[Tensor] = list(model.parameters())
-        torch._foreach_lerp_(averages, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+    def update(self, weights: Mapping[str, Tensor], step: int) -> None:
+        """Average these weights; AdamW does so for its own (`avctl.kernels.adamw_ema`)."""
+        averages = [self.weights[name] for name in weights]
+        torch._foreach_lerp_(averages, list(weights.values()), 1 - self.decay_at(step))  # pyright: ignore[reportPrivateImportUsage]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -13,124 +12,152 @@ from torch import Tensor
 
 from avctl.compute.precision import autocast
 from avctl.compute.seed import seeded
-from avctl.data.batches import Batches, sizes, waste
-from avctl.data.collate import num_tokens
+from avctl.data.collate import grid_of, read_tokens
+from avctl.data.feed import over_tensors
 from avctl.data.order import Order
+from avctl.data.packs import Packs
 from avctl.diffusion import flow
 from avctl.diffusion.tasks import draw_given, draw_tasks
 from avctl.models.generator import Generator
-from avctl.models.latents import Latents
+from avctl.models.latents import Tracks
+from avctl.models.packing import Grid, Packing
+from avctl.models.patches import Patches
 from avctl.schema import Recipe, TrainGenerator
+from avctl.schema.train import Task
 from avctl.store.reader import ClipRow, ClipStore
 
 
 class Drawn(NamedTuple):
-    """Clips of one bucket, each with a task and a time of its own."""
+    """Packed clips, n of them, each with a task and a time of its own."""
 
-    clean: Latents  # as the codecs make them
-    noise: Latents
-    t: Tensor  # B
-    given: Latents  # masks, B F each
+    grids: tuple[Grid, ...]
+    clean: Tracks  # tokens of latents as the codecs make them, (V, p) and (A, q)
+    given: Tracks  # masks, (V,) and (A,)
+    seeds: Tracks  # of the noise, n each
+    t: Tensor  # n
     captions: tuple[str, ...]  # those dropped empty
 
 
 class Batch(NamedTuple):
-    clean: Latents  # as the codecs make them
-    noise: Latents
-    t: Tensor  # B
-    given: Latents  # masks, B F each
-    tokens: Tensor  # of captions, those dropped empty
+    """The same, as the model takes it."""
 
-    def clips(self, indices: Tensor) -> Batch:
-        """Some clips of the batch."""
-        clean, noise, given = (x.map(lambda x: x[indices]) for x in (self.clean, self.noise, self.given))
-        return Batch(clean, noise, self.t[indices], given, self.tokens[indices])
+    grids: tuple[Grid, ...]
+    clean: Tracks
+    given: Tracks
+    seeds: Tracks
+    t: Tensor
+    words: Tensor  # n L
+    packing: Packing
+    share: Tracks  # of each token in its clip's loss, (V,) and (A,)
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What a step learns from: a function of its number that needs no model, and can be sent to another process."""
+    """What a step learns from: a function of its number that needs no weights, and can be sent to another process."""
 
     store: ClipStore
     rows: list[ClipRow]
-    batches: Batches
+    packs: Packs
     spec: TrainGenerator
     seed: int
-    spans: tuple[int, int]  # latent frames of a video token and of an audio token
+    patches: Patches
 
     def __call__(self, step: int) -> Drawn:
-        rows = [self.rows[i] for i in self.batches(step)]
-        clean = Latents(*(torch.from_numpy(array).float() for array in self.store.latents(rows)))
+        rows = [self.rows[i] for i in self.packs(step)]
+        grids = tuple(grid_of(self.store, row, self.patches) for row in rows)
         generator = seeded(self.seed, "train", step)
-        noise = clean.map(lambda x: torch.randn(x.shape, generator=generator))
-        tasks = draw_tasks(self.spec.tasks, len(rows), generator)
-        given = draw_given(tasks, (clean.video.shape[1], clean.audio.shape[1]), self.spans, generator)
-        drop = torch.rand(len(rows), generator=generator)
+        seeds = flow.draw_seeds(len(rows), generator)
+        tasks = _possible(draw_tasks(self.spec.tasks, len(rows), generator), grids)
+        given = draw_given(tasks, grids, generator)
+        drop = torch.rand(len(rows), generator=generator).tolist()
         rates = [self.spec.drop_caption if task == "text_to_both" else self.spec.drop_caption_given for task in tasks]
-        captions = ("" if d < rate else row.caption for d, rate, row in zip(drop.tolist(), rates, rows, strict=True))
-        return Drawn(clean, noise, flow.draw_times(self.spec.flow, len(rows), generator), given, tuple(captions))
+        captions = tuple("" if d < rate else row.caption for d, rate, row in zip(drop, rates, rows, strict=True))
+        t = flow.draw_times(self.spec.flow, len(rows), generator)
+        return Drawn(grids, read_tokens(self.store, rows, self.patches), given, seeds, t, captions)
 
 
-def bucket_of(row: ClipRow) -> Hashable:
-    """What clips of one batch have in common: the size of their pictures, and both lengths."""
-    assert row.video_latents and row.audio_latents
-    return row.video_latents.name, row.video_latents.length, row.audio_latents.length
+def _possible(tasks: Sequence[Task], grids: Sequence[Grid]) -> list[Task]:
+    """Of a picture or a sound alone nothing else is to be made: its caption is all that it is made from."""
+    return [task if grid.pictures and grid.sounds else "text_to_both" for task, grid in zip(tasks, grids, strict=True)]
 
 
 class GeneratorObjective:
-    """Batches of clips as latents, each with a task and a time of its own, and the loss on them.
+    """Packs of clips as tokens of latents, each clip with a task and a time of its own, and the loss on them.
 
-    The clips of a batch are of one bucket: equal in size and length. As many make a batch as have together no more
-    tokens than `batch` clips of the main bucket have.
+    A pack holds clips of any size and length that have together no more tokens than `batch` clips of the main format.
     """
 
-    def __init__(self, model: Generator, recipe: Recipe, store: ClipStore, rows: list[ClipRow], device: torch.device):
+    def __init__(
+        self,
+        model: Generator,
+        recipe: Recipe,
+        store: ClipStore,
+        rows: list[ClipRow],
+        device: torch.device,
+        *,
+        is_split: bool = True,  # into a part a thread; compiled code has threads of its own
+    ):
         assert isinstance(recipe.train, TrainGenerator)
-        self.model, self.spec, self.device = model, recipe.train, device
-        patches, layout = model.transformer.patches, model.layout
-        grid, sounds = patches.grid((layout.video_frames, *layout.video_size), layout.audio_frames)
-        self.budget = recipe.train.batch * (math.prod(grid) + sounds)
-        buckets = [bucket_of(row) for row in rows]
-        self.counts = Counter(buckets)
-        examples = dict(zip(buckets, rows, strict=True))
-        self.tokens = {bucket: num_tokens(store, row, patches) for bucket, row in examples.items()}
-        files = [store.file_of(row.video_latents) for row in rows if row.video_latents]
-        batches = Batches(Order(len(rows), recipe.seed, files), buckets, sizes(self.tokens, self.budget))
-        self.load = Draw(store, rows, batches, recipe.train, recipe.seed, patches.spans)
+        self.model, self.spec, self.device, self.is_split = model, recipe.train, device, is_split
+        lengths = [num_tokens(grid_of(store, row, model.patches)) for row in rows]
+        self.budget = max(recipe.train.batch * num_tokens(model.patches.main), *lengths)
+        files = [store.file_of(place) for row in rows if (place := row.video_latents or row.audio_latents)]
+        self.packs = Packs(Order(len(rows), recipe.seed, files), lengths, self.budget)
+        self.load = Draw(store, rows, self.packs, recipe.train, recipe.seed, model.patches)
 
     @property
-    def waste(self) -> float:
-        """Share of the tokens that a batch may have that batches do not have, over an epoch."""
-        return waste(self.counts, self.tokens, self.budget)
+    def num_sizes(self) -> int:
+        """Sizes of clips, in tokens."""
+        return len(set(self.packs.lengths))
 
     def finish(self, loaded: Drawn) -> Batch:
-        tokens = self.model.tokenize(loaded.captions)
-        return Batch(loaded.clean, loaded.noise, loaded.t, loaded.given, tokens)
+        grids, clean, given, seeds, t, captions = loaded
+        packing, words = self.model.pack(grids), self.model.tokenize(captions)
+        return Batch(grids, clean, given, seeds, t, words, packing, flow.shares(given, packing))
 
     def batch(self, step: int) -> Batch:
         return self.finish(self.load(step))
 
     def num_items(self, batch: Batch) -> int:
-        return len(batch.t)
+        return len(batch.grids)
 
     def split(self, batch: Batch, count: int) -> list[tuple[Batch, float]]:
-        parts = [indices for indices in torch.arange(len(batch.t)).tensor_split(count) if len(indices)]
-        return [(batch.clips(indices), len(indices) / len(batch.t)) for indices in parts]
+        """Parts of clips that follow one another, of about as many tokens."""
+        if count == 1 or not self.is_split:
+            return [(batch, 1.0)]
+        ends = batch.packing.joined.cu_seqlens.long()
+        bounds = torch.searchsorted(ends * count, ends[-1] * torch.arange(count + 1)).tolist()
+        parts = [slice(*each) for each in pairwise(bounds) if each[0] < each[1]]
+        return [(self._clips(batch, part), (part.stop - part.start) / len(batch.grids)) for part in parts]
+
+    def _clips(self, batch: Batch, part: slice) -> Batch:
+        """Some clips that follow one another."""
+        spans = [each.cu_seqlens[[part.start, part.stop]].tolist() for each in batch.packing.streams[1:]]
+
+        def of_tokens(x: Tracks) -> Tracks:
+            return Tracks(*(track[slice(*span)] for track, span in zip(x, spans, strict=True)))
+
+        grids, seeds = batch.grids[part], batch.seeds.map(lambda x: x[part])
+        clean, given, share = (of_tokens(x) for x in (batch.clean, batch.given, batch.share))
+        return Batch(grids, clean, given, seeds, batch.t[part], batch.words[part], self.model.pack(grids), share)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        clean, noise, given = (x.map(lambda x: x.to(self.device)) for x in (batch.clean, batch.noise, batch.given))
-        clean, t, tokens = self.model.scale(clean), batch.t.to(self.device), batch.tokens.to(self.device)
-        mixed = clean.map(lambda x, n, g: flow.mix(x, n, t, g), noise, given)
+        """The mean over all clips; of what a clip has not, or is given, there is none."""
+        _, clean, given, seeds, t, words, packing, share = over_tensors(batch, lambda x: x.to(self.device))
+        clean = self.model.scale(clean)
+        mixed = flow.mix(clean, t, given, seeds, packing)
         with autocast(self.spec.dtype, self.device):
-            output = self.model(mixed, t, given, tokens)
-        video, audio = flow.loss(self.spec.flow, output, clean, noise, t, given)
+            output = self.model(mixed, t, given, words, packing)
+        video, audio = flow.loss(self.spec.flow, output, clean, t, share, seeds, packing)
         total = (video + self.spec.flow.audio_weight * audio).mean()
         figures = {"loss_video": video.detach().mean(), "loss_audio": audio.detach().mean()}
-        return total, figures | ({"waste": self._unused(clean)} if len(self.counts) > 1 else {})
+        return total, figures | ({"waste": self._unused(batch)} if self.num_sizes > 1 else {})
 
-    def _unused(self, latents: Latents) -> Tensor:
-        """Share of the token budget that a batch of clips of this shape leaves unused."""
-        _, frames, _, height, width = latents.video.shape
-        grid, sounds = self.model.transformer.patches.grid((frames, height, width), latents.audio.shape[1])
-        tokens = math.prod(grid) + sounds
-        return torch.tensor(1 - sizes({0: tokens}, self.budget)[0] * tokens / self.budget)
+    def _unused(self, batch: Batch) -> Tensor:
+        """Share of the token budget that a pack leaves unused."""
+        return torch.tensor(1 - sum(map(num_tokens, batch.grids)) / self.budget)
+
+
+def num_tokens(grid: Grid) -> int:
+    """Tokens of picture and sound, which count for the budget of a pack."""
+    return grid.pictures + grid.sounds

@@ -73,7 +73,7 @@ def _fit(
     on_step: Callable[[int], None],
     threads: Threads,
 ) -> None:
-    optimizer = Optimizer(spec.optim, objective.model, spec.steps, threads)
+    optimizer = Optimizer(spec.optim, objective.model, spec.steps, threads, ema)
     checkpoints = Checkpoints(job.out / "work" / "checkpoints")
     log = _Log(job, spec.steps)
     state = _State(objective.model, optimizer, ema, log)
@@ -87,16 +87,14 @@ def _fit(
                     state.save(checkpoints, step)
                 raise Interrupted
             figures = _differentiate(objective, batch, threads)
-            norm = optimizer.clip()
+            norm = optimizer.norm()
             if torch.isfinite(norm):
-                optimizer.step(step)
+                optimizer.step(step, norm)
                 skipped = 0
                 log.add(step, objective.num_items(batch), {**figures, "grad_norm": norm})
             else:
                 skipped = _skip(optimizer, job, step, skipped, spec.max_skipped)
                 log.add(step, objective.num_items(batch), {"skipped": torch.ones(())})
-            if ema:
-                ema.update(objective.model, step)
             on_step(step + 1)  # before saving: what it writes is never missed by a run that goes on from here
             if (step + 1) % spec.save_every == 0 and step + 1 < spec.steps:
                 state.save(checkpoints, step + 1)

@@ -2,76 +2,109 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from avctl.compute.threads import Threads
 from avctl.errors import StageError
+from avctl.kernels.adamw_ema import Settings, Slots, adamw_ema, gradient_norm
 from avctl.schema import Optim
+from avctl.training.ema import EMA
 
 
 class Optimizer:
-    """AdamW for all parameters, or Muon for the matrices inside blocks and AdamW for the rest.
+    """AdamW for all parameters, or Muon for the matrices inside blocks and AdamW for the rest; and their averages.
 
     Muon's matrices are dealt out to one optimizer a thread: what it does to one has nothing to do with the others.
     """
 
-    def __init__(self, spec: Optim, model: nn.Module, steps: int, threads: Threads):
-        self.spec, self.steps, self.threads = spec, steps, threads
+    def __init__(self, spec: Optim, model: nn.Module, steps: int, threads: Threads, ema: EMA | None = None):
+        self.spec, self.steps, self.threads, self.ema = spec, steps, threads, ema
         self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.parameters = list(self.named.values())
-        matrices = [p for name, p in self.named.items() if spec.muon_lr and _is_block_matrix(name, p)]
+        matrices = {name: p for name, p in self.named.items() if spec.muon_lr and _is_block_matrix(name)}
         if spec.muon_lr and not matrices:
             raise StageError("`train.optim.muon_lr` is given, and the model has no block matrices", "leave it out")
-        rest = [p for p in self.parameters if all(p is not m for m in matrices)]
-        self.parts: list[tuple[torch.optim.Optimizer, float]] = [
-            (torch.optim.AdamW(rest, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=True), spec.lr)
+        hands = [list(matrices.values())[i :: threads.count] for i in range(threads.count)]
+        self.muons = [
+            torch.optim.Muon(hand, lr=spec.muon_lr or 0.0, weight_decay=spec.weight_decay) for hand in hands if hand
         ]
-        for hand in (matrices[i :: threads.count] for i in range(threads.count)):
-            if spec.muon_lr and hand:
-                muon = torch.optim.Muon(hand, lr=spec.muon_lr, weight_decay=spec.weight_decay)
-                self.parts.append((muon, spec.muon_lr))
+        self.matrices = matrices
+        self.moments = {
+            name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in self.named.items() if name not in matrices
+        }
+        self.count = torch.zeros((), dtype=torch.int64)  # steps that were applied
 
-    def clip(self) -> Tensor:
-        """Scale the gradients to a norm of at most `clip_norm`; the norm before that."""
-        return nn.utils.clip_grad_norm_(self.parameters, self.spec.clip_norm, foreach=True)
+    def norm(self) -> Tensor:
+        """Of all gradients, before they are clipped."""
+        return gradient_norm([p.grad for p in self.named.values() if p.grad is not None])
 
-    def step(self, step: int) -> None:
-        """Apply the gradients at the rates of `step`, and clear them."""
+    def step(self, step: int, norm: Tensor) -> None:
+        """Apply the gradients, whose norm is given and is clipped, at the rates of `step`; average the weights."""
         factor = rate_factor(self.spec, step, self.steps)
-
-        def advance(part: tuple[torch.optim.Optimizer, float]) -> None:
-            optimizer, rate = part
-            for group in optimizer.param_groups:
-                group["lr"] = rate * factor
-            optimizer.step()
-
-        self.threads.map(advance, self.parts)
+        decay = self.ema.decay_at(step) if self.ema else 0.0
+        self.count += 1
+        work: list[Callable[[], None]] = [partial(self._adamw, norm, factor, decay)]
+        work += [partial(self._muon, muon, norm, factor) for muon in self.muons]
+        self.threads.map(lambda part: part(), work)
+        if self.ema and self.matrices:
+            self.ema.update(self.matrices, step)
         self.clear()
 
+    @torch.no_grad()  # here, because the threads that run it do not know what is set outside of them
+    def _adamw(self, norm: Tensor, factor: float, decay: float) -> None:
+        named = {name: p for name, p in self.named.items() if name in self.moments and p.grad is not None}
+        if not named:
+            return
+        first, second = zip(*(self.moments[name] for name in named), strict=True)
+        averages = [self.ema.weights[name] for name in named] if self.ema else []
+        gradients = [p.grad for p in named.values() if p.grad is not None]
+        spec = self.spec
+        settings = Settings(spec.lr * factor, spec.betas, spec.weight_decay, spec.clip_norm, decay)
+        adamw_ema(Slots(list(named.values()), gradients, first, second, averages), norm, int(self.count), settings)
+
+    @torch.no_grad()
+    def _muon(self, muon: torch.optim.Muon, norm: Tensor, factor: float) -> None:
+        (group,) = muon.param_groups
+        group["lr"] = (self.spec.muon_lr or 0.0) * factor
+        clip = (self.spec.clip_norm / (norm + 1e-6)).clamp(max=1)
+        torch._foreach_mul_([p.grad for p in group["params"] if p.grad is not None], clip)  # pyright: ignore[reportPrivateImportUsage]
+        muon.step()
+
     def clear(self) -> None:
-        for parameter in self.parameters:
+        for parameter in self.named.values():
             parameter.grad = None
 
     def tensors(self) -> dict[str, Tensor]:
         """All state, by `parameter:name`, for a checkpoint."""
-        return {
-            f"{parameter_name}:{name}": value
-            for parameter_name, parameter in self.named.items()
-            for name, value in self._state(parameter).items()
+        moments = {
+            f"{name}:{kind}": x for name, pair in self.moments.items() for kind, x in zip(MOMENTS, pair, strict=True)
         }
+        momenta = {
+            f"{name}:{key}": x for name, matrix in self.matrices.items() for key, x in self._momentum(matrix).items()
+        }
+        return {":count": self.count, **moments, **momenta}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """The inverse of `tensors`."""
         for key, value in tensors.items():
-            parameter_name, name = key.split(":")
-            parameter = self.named[parameter_name]
-            self._state(parameter)[name] = value.to(parameter.device)
+            name, _, kind = key.rpartition(":")
+            if name in self.matrices:
+                self._momentum(self.matrices[name])[kind] = value.to(self.matrices[name].device)
+            elif name:
+                self.moments[name][MOMENTS.index(kind)].copy_(value)
+            else:
+                self.count.copy_(value)
 
-    def _state(self, parameter: Tensor) -> dict[str, Tensor]:
-        """The state that one of the parts keeps for a parameter."""
-        owner = next(part for part, _ in self.parts if any(p is parameter for p in part.param_groups[0]["params"]))
-        return owner.state[parameter]
+    def _momentum(self, matrix: Tensor) -> dict[str, Tensor]:
+        """The state that one of the Muons keeps for a matrix."""
+        owner = next(muon for muon in self.muons if any(p is matrix for p in muon.param_groups[0]["params"]))
+        return owner.state[matrix]
+
+
+MOMENTS = ("first", "second")
 
 
 def rate_factor(spec: Optim, step: int, steps: int) -> float:
@@ -81,6 +114,6 @@ def rate_factor(spec: Optim, step: int, steps: int) -> float:
     return warm * max(spec.final_lr, min(1.0, left))
 
 
-def _is_block_matrix(name: str, parameter: Tensor) -> bool:
+def _is_block_matrix(name: str) -> bool:
     """Whether Muon trains it: matrices between hidden states (Jordan et al. 2024), not tables or modulation."""
-    return parameter.ndim == 2 and ".streams." in name and "modulate" not in name
+    return ".streams." in name and name.endswith(".weight") and "modulate" not in name

@@ -1,188 +1,176 @@
-"""Tokens stand where they belong, and what is given is only conditioned on, never asked at a noise level."""
+"""What is given is only conditioned on, never asked at a noise level, and a clip is the same in any pack."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 
 import pytest
 import torch
 
-from avctl.models.joint_dit import JointTransformer, Patches
-from avctl.models.latents import Latents, Layout
+from avctl.models.joint_dit import JointTransformer
+from avctl.models.latents import Tracks
+from avctl.models.packing import Clock, Grid, pack
 from avctl.schema import JointDiT
 
-SPEC = JointDiT(width=32, num_dual=1, num_single=1, heads=2, video_patch=(2, 2, 2), audio_patch=5)
-LAYOUT = Layout(
-    video_frames=8, video_channels=3, video_size=(4, 6), video_rate=16.0,
-    audio_frames=20, audio_channels=4, audio_rate=40.0
-)  # fmt: skip
+SPEC = JointDiT(width=32, num_dual=1, num_single=1, heads=2)
+CLOCK = Clock((1 / 8, 1 / 8), (0.0, 0.0))
+CLIP = Grid(4, 2, 3, 4)
+MIXED = (CLIP, Grid(1, 3, 2, 0), CLIP, Grid(0, 0, 0, 7), Grid(2, 1, 4, 3))  # an image, and a sound alone, among clips
 
 
-def latents(batch: int = 2, layout: Layout = LAYOUT) -> Latents:
+def tokens(grids: Sequence[Grid] = (CLIP,) * 2) -> Tracks:
     generator = torch.Generator().manual_seed(0)
-    video = torch.randn(batch, layout.video_frames, 3, *layout.video_size, generator=generator)
-    return Latents(video, torch.randn(batch, layout.audio_frames, 4, generator=generator))
+    lengths = sum(grid.pictures for grid in grids), sum(grid.sounds for grid in grids)
+    return Tracks(*(torch.randn(n, size, generator=generator) for n, size in zip(lengths, (24, 20), strict=True)))
 
 
-def nothing_given(batch: int = 2) -> Latents:
-    return Latents(torch.zeros(batch, 8), torch.zeros(batch, 20))
+def nothing_given(like: Tracks) -> Tracks:
+    return like.map(lambda x: torch.zeros(len(x)))
 
 
-def text(batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+def text(count: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return torch.randn(batch, 5, 32, generator=generator), torch.randn(batch, 32, generator=generator)
+    return torch.randn(count, 5, 32, generator=generator), torch.randn(count, 32, generator=generator)
 
 
 @pytest.fixture
 def model() -> JointTransformer:
     """With random weights where training starts from zeros."""
     torch.manual_seed(0)
-    model = JointTransformer(SPEC, LAYOUT).eval().requires_grad_(False)
+    model = JointTransformer(SPEC, (24, 20)).eval().requires_grad_(False)
     for parameter in model.parameters():
         parameter.add_(0.1 * torch.randn_like(parameter))
     return model
 
 
-def difference(a: Latents, b: Latents) -> float:
+def answer(
+    model: JointTransformer, x: Tracks | None = None, given: Tracks | None = None, t: float = 0.3,
+    grids: Sequence[Grid] = (CLIP,) * 2,
+) -> Tracks:  # fmt: skip
+    x = x or tokens(grids)
+    packing = pack(grids, 5, CLOCK)
+    return model(x, torch.full((len(grids),), t), given or nothing_given(x), *text(len(grids)), packing)
+
+
+def difference(a: Tracks, b: Tracks) -> float:
     return max(float((x - y).abs().max()) for x, y in zip(a, b, strict=True))
 
 
 def test_a_new_transformer_answers_zero() -> None:
-    out = JointTransformer(SPEC, LAYOUT)(latents(), torch.rand(2), nothing_given(), *text())
-    assert out.video.shape == (2, 8, 3, 4, 6) and out.audio.shape == (2, 20, 4)
+    out = answer(JointTransformer(SPEC, (24, 20)))
+    assert out.video.shape == (48, 24) and out.audio.shape == (8, 20)
     assert not out.video.any() and not out.audio.any()
 
 
-@pytest.mark.parametrize("patch", [(1, 1, 1), (2, 2, 2), (4, 1, 3), (8, 4, 6)])
-def test_joining_undoes_splitting(patch: tuple[int, int, int]) -> None:
-    patches = Patches(SPEC.model_copy(update={"video_patch": patch}), LAYOUT)
-    back = patches.join(*patches.split(latents()), latents())
-    assert difference(back, latents()) == 0
-
-
-def test_tokens_go_by_time_then_row_then_column() -> None:
-    video = torch.zeros(1, 8, 3, 4, 6)
-    for f, y, x in torch.cartesian_prod(torch.arange(8), torch.arange(4), torch.arange(6)).tolist():
-        video[0, f, :, y, x] = 100 * (f // 2) + 10 * (y // 2) + x // 2
-    audio = (torch.arange(20) // 5).float()[None, :, None].expand(1, 20, 4)
-    tokens, sounds = Patches(SPEC, LAYOUT).split(Latents(video, audio))
-    assert tokens.shape == (1, 4 * 2 * 3, 2 * 3 * 2 * 2) and sounds.shape == (1, 4, 20)
-    order = [100 * f + 10 * y + x for f in range(4) for y in range(2) for x in range(3)]
-    assert torch.equal(tokens[0], torch.tensor(order, dtype=torch.float)[:, None].expand(-1, 24))
-    assert torch.equal(sounds[0], torch.arange(4.0)[:, None].expand(-1, 20))
-
-
-def test_positions_are_middles_in_seconds_and_places() -> None:
-    video, audio = Patches(SPEC, LAYOUT).positions(latents())
-    assert video.shape == (24, 3) and audio.shape == (4, 3)
-    assert torch.allclose(video[::6, 0], (torch.arange(4) + 0.5) * 2 / 16)  # two frames a token, 16 a second
-    assert video[:6, 1:].tolist() == [[y, x] for y in range(2) for x in range(3)]
-    assert torch.equal(video[6:12, 1:], video[:6, 1:])
-    assert torch.allclose(audio[:, 0], (torch.arange(4) + 0.5) * 5 / 40)  # five frames a token, 40 a second
-    assert not audio[:, 1:].any()
-
-
-def test_sound_may_begin_before_the_picture() -> None:
-    early = replace(LAYOUT, audio_start_s=-0.0125)
-    audio = Patches(SPEC, early).positions(latents()).audio
-    assert torch.allclose(audio[:, 0], (torch.arange(4) + 0.5) * 5 / 40 - 0.0125)
-
-
-def test_sound_and_picture_of_one_moment_stand_at_one_time() -> None:
-    video, audio = Patches(SPEC, LAYOUT).positions(latents())
-    assert torch.equal(video[::6, 0], audio[:, 0])  # both tokens last an eighth of a second
-
-
-def test_clips_of_another_length_and_size_are_split_and_placed_by_their_own_shape(model: JointTransformer) -> None:
-    other = latents(layout=replace(LAYOUT, video_frames=4, video_size=(6, 2), audio_frames=10))
-    assert difference(model.patches.join(*model.patches.split(other), other), other) == 0
-    video, audio = model.patches.positions(other)
-    assert video[:, 1:].tolist() == [[y, 0] for _ in range(2) for y in range(3)]
-    assert torch.equal(video[::3, 0], model.patches.positions(latents()).video[:12:6, 0])
-    assert torch.equal(audio, model.patches.positions(latents()).audio[:2])
-    given = Latents(torch.tensor([[0.0, 0, 1, 1]] * 2), torch.zeros(2, 10))
-    assert model.patches.masks(given, other)[0].tolist() == [[0, 0, 0, 1, 1, 1]] * 2
-    out = model(other, torch.rand(2), given, *text())
-    assert out.video.shape == other.video.shape and out.audio.shape == other.audio.shape
-
-
-@pytest.mark.parametrize(
-    "change", [{"video_patch": (3, 2, 2)}, {"video_patch": (2, 3, 2)}, {"video_patch": (2, 2, 4)}, {"audio_patch": 3}]
-)
-def test_patches_that_do_not_divide_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"does not divide (latents of 8 x 4 x 6|20 latent frames)"):
-        Patches(SPEC.model_copy(update=change), LAYOUT)
-
-
 def test_time_has_no_influence_on_what_is_given(model: JointTransformer) -> None:
-    everything = nothing_given().map(torch.ones_like)
-    early, late = (model(latents(), torch.full((2,), t), everything, *text()) for t in (0.1, 0.9))
-    assert difference(early, late) == 0
-    assert difference(*(model(latents(), torch.full((2,), t), nothing_given(), *text()) for t in (0.1, 0.9))) > 1e-2
+    everything = nothing_given(tokens()).map(torch.ones_like)
+    assert difference(answer(model, given=everything, t=0.1), answer(model, given=everything, t=0.9)) == 0
+    assert difference(answer(model, t=0.1), answer(model, t=0.9)) > 1e-2
 
 
 def test_given_and_free_are_told_apart(model: JointTransformer) -> None:
-    given = Latents(torch.ones(2, 8), torch.zeros(2, 20))
-    t = torch.full((2,), 0.3)
-    assert difference(model(latents(), t, given, *text()), model(latents(), t, nothing_given(), *text())) > 1e-2
+    given = Tracks(torch.ones(48), torch.zeros(8))
+    assert difference(answer(model, given=given), answer(model)) > 1e-2
 
 
-def test_a_summary_of_what_is_given_reaches_every_token(model: JointTransformer) -> None:
-    given = Latents(torch.zeros(2, 8), torch.ones(2, 20))
-    tokens, masks = model.patches.split(latents()), model.patches.masks(given, latents())
-    summary = [module(x, mask) for module, x, mask in zip(model.summarize, tokens, masks, strict=True)]
-    assert summary[1].shape == (2, 32) and (summary[1][0] - summary[1][1]).abs().max() > 1e-3
-    of_nothing = model.summarize[0](torch.zeros(1, 24, 24), torch.zeros(1, 24))
-    assert torch.allclose(summary[0], of_nothing.expand(2, -1))  # what is free is not looked at
+def test_a_summary_is_of_what_is_given_in_each_clip(model: JointTransformer) -> None:
+    summarize, sounds, clip = model.summarize[1], tokens().audio, torch.tensor([0, 0, 0, 0, 2, 2, 2, 2])
+    summary = summarize(sounds, torch.tensor([1.0, 1, 1, 1, 0, 1, 1, 0]), clip, 3)
+    assert torch.allclose(summary[0], summarize(sounds[:4], torch.ones(4), clip[:4], 1)[0], atol=1e-6)
+    assert torch.allclose(summary[2], summarize(sounds[5:7], torch.ones(2), clip[:2], 1)[0], atol=1e-6)
+    of_nothing = summarize(torch.empty(0, 20), torch.empty(0), clip[:0], 1)[0]
+    assert torch.equal(summary[1], of_nothing) and (summary[0] - of_nothing).abs().max() > 1e-3
 
 
-def test_every_token_belongs_to_the_group_of_its_frame(model: JointTransformer) -> None:
-    given = nothing_given(1)
-    given.video[0, 2:4] = 1  # the second video token in time
-    given.audio[0, 15:] = 1  # the last audio token
-    _, video, audio = model._groups(torch.rand(1), model.patches.masks(given, latents(1)), text(1)[1], 5)
-    assert video.member[0, :, 1].nonzero().flatten().tolist() == list(range(6, 12))
-    assert audio.member[0, :, 1].nonzero().flatten().tolist() == [3]
+def test_every_token_belongs_to_the_group_of_its_clip_and_of_what_is_given(model: JointTransformer) -> None:
+    grids = (CLIP, Grid(1, 3, 2, 0), CLIP)
+    given = nothing_given(tokens(grids))
+    given.video[36:42] = 1  # of the last clip the second tokens in time
+    given.audio[-1] = 1
+    packing = pack(grids, 5, CLOCK)
+    clips = Tracks(packing.video.of_tokens(54), packing.audio.of_tokens(8))
+    (words, video, audio), joined = model._groups(torch.rand(3), given, clips, text(3)[1], packing)
+    assert words.tokens.index.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    assert video.tokens.index.tolist() == [0] * 24 + [2] * 6 + [4] * 6 + [5] * 6 + [4] * 12
+    assert audio.tokens.index.tolist() == [0] * 4 + [4, 4, 4, 5]
+    of_streams = torch.cat([part.cond[part.tokens.index.long()] for part in (words, video, audio)])
+    assert torch.equal(joined.cond[joined.tokens.index.long()], of_streams[packing.order])
 
 
-def test_a_clip_is_the_same_alone_and_in_any_place_of_a_batch(model: JointTransformer) -> None:
-    x, t, given, (states, pooled) = latents(3), torch.rand(3), nothing_given(3), text(3)
-    given.audio[1] = 1
-    together = model(x, t, given, states, pooled)
-    order = [2, 0, 1]
-    shuffled = model(x.map(lambda x: x[order]), t[order], given.map(lambda g: g[order]), states[order], pooled[order])
-    for i in range(3):
-        part = slice(i, i + 1)
-        alone = model(x.map(lambda x: x[part]), t[part], given.map(lambda g: g[part]), states[part], pooled[part])  # noqa: B023
-        assert difference(alone, together.map(lambda x: x[part])) < 1e-5  # noqa: B023
-        j = order.index(i)
-        assert difference(alone, shuffled.map(lambda x: x[j : j + 1])) < 1e-5  # noqa: B023
+@pytest.mark.parametrize("grids", [(CLIP,) * 3, MIXED])
+def test_a_clip_is_the_same_alone_and_in_any_place_of_a_pack(model: JointTransformer, grids: tuple[Grid, ...]) -> None:
+    x, t, (states, pooled) = tokens(grids), torch.rand(len(grids)), text(len(grids))
+    given = x.map(lambda track: (torch.rand(len(track)) < 0.3).float())
+    order = torch.randperm(len(grids)).tolist()
+
+    def parts(x: Tracks) -> list[Tracks]:
+        video, audio = (x.video.split([g.pictures for g in grids]), x.audio.split([g.sounds for g in grids]))
+        return [Tracks(*pair) for pair in zip(video, audio, strict=True)]
+
+    def of(clips: list[int]) -> Tracks:
+        chosen, masks = ([parts(each)[i] for i in clips] for each in (x, given))
+        joined, mask = (Tracks(*map(torch.cat, zip(*each, strict=True))) for each in (chosen, masks))
+        return model(joined, t[clips], mask, states[clips], pooled[clips], pack([grids[i] for i in clips], 5, CLOCK))
+
+    together, shuffled = of(list(range(len(grids)))), of(order)
+    for i, part in enumerate(parts(together)):
+        alone = of([i])
+        assert all(a.shape == b.shape and torch.allclose(a, b, atol=1e-5) for a, b in zip(alone, part, strict=True))
+    reordered = Tracks(*map(torch.cat, zip(*(parts(together)[i] for i in order), strict=True)))
+    assert difference(shuffled, reordered) < 1e-5
 
 
 @pytest.mark.parametrize("what", ["states", "pooled", "audio", "video"])
 def test_every_input_reaches_both_outputs(model: JointTransformer, what: str) -> None:
-    x, (states, pooled) = latents(), text()
-    t, given = torch.full((2,), 0.5), nothing_given()
-    before = model(x, t, given, states, pooled)
+    x, (states, pooled), packing = tokens(), text(), pack((CLIP, CLIP), 5, CLOCK)
+    t, given = torch.full((2,), 0.5), nothing_given(x)
+    before = model(x, t, given, states, pooled, packing)
     changed = {"states": states, "pooled": pooled, "audio": x.audio, "video": x.video}
     changed[what] = changed[what] + 0.1 * torch.randn_like(changed[what])
-    after = model(Latents(changed["video"], changed["audio"]), t, given, changed["states"], changed["pooled"])
+    moved = Tracks(changed["video"], changed["audio"])
+    after = model(moved, t, given, changed["states"], changed["pooled"], packing)
     assert all((a - b).abs().max() > 1e-4 for a, b in zip(before, after, strict=True))
 
 
-def test_lengths_other_than_the_trained_one_pass(model: JointTransformer) -> None:
-    x = latents(1)
-    longer = Latents(torch.cat([x.video, x.video], dim=1), torch.cat([x.audio, x.audio], dim=1))
-    given = longer.map(lambda x: torch.zeros(x.shape[:2]))
-    out = model(longer, torch.rand(1), given, *text(1))
-    assert out.video.shape == longer.video.shape and out.audio.shape == longer.audio.shape
+def test_within_a_block_sound_and_picture_see_each_other_as_far_as_the_window_reaches() -> None:
+    """The middles of frames and of sounds stand at 1/16, 3/16, 5/16 and 7/16 s."""
+    torch.manual_seed(0)
+    model = JointTransformer(SPEC.model_copy(update={"num_single": 0, "window_s": 0.125}), (24, 20)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    x = tokens()
+    louder, brighter = x.map(torch.clone), x.map(torch.clone)
+    louder.audio[0] += 1  # of the first clip, its first sound
+    brighter.video[18] += 1  # and one token of its last frame
+    before, heard, seen = (answer(model, each) for each in (x, louder, brighter))
+    moved = (heard.video - before.video).abs().amax(1).unflatten(0, (2, 4, 6)).amax(2) > 1e-5
+    assert moved.tolist() == [[True, True, False, False], [False] * 4]
+    moved = (seen.audio - before.audio).abs().amax(1) > 1e-5
+    assert moved.tolist() == [False, False, True, True] + [False] * 4
+    assert ((seen.video - before.video).abs().amax(1) > 1e-6)[:24].all(), "pictures see all pictures of their clip"
+
+
+def test_a_window_as_long_as_the_clip_is_none(model: JointTransformer) -> None:
+    windowed = JointTransformer(SPEC.model_copy(update={"window_s": 0.375}), (24, 20)).eval()
+    windowed.load_state_dict(model.state_dict())
+    assert difference(answer(windowed, grids=MIXED), answer(model, grids=MIXED)) < 1e-5
+
+
+@pytest.mark.parametrize("grids", [(Grid(2, 2, 3, 0),), (Grid(0, 0, 0, 3),), ()])
+def test_packs_of_pictures_alone_of_sounds_alone_and_of_nothing_pass(
+    model: JointTransformer, grids: tuple[Grid, ...]
+) -> None:
+    out = answer(model, grids=grids)
+    assert out.video.shape == tokens(grids).video.shape and out.audio.shape == tokens(grids).audio.shape
+    assert all(x.isfinite().all() for x in out)
 
 
 def test_gradients_reach_every_parameter(model: JointTransformer) -> None:
     model.requires_grad_(True)
-    given = nothing_given()
-    given.video[:, :2], given.audio[:, :5] = 1, 1
-    out = model(latents(), torch.rand(2), given, *text())
+    given = nothing_given(tokens(MIXED))
+    given.video[:6], given.audio[:1] = 1, 1
+    out = answer(model, given=given, grids=MIXED)
     (out.video.square().sum() + out.audio.square().sum()).backward()
     unused = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert unused == []

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avctl.codecs import build_audio_codec, build_video_codec
-from avctl.models.latents import Latents, Layout
+from avctl.models.latents import Layout, Tracks
 from avctl.schema import MDCT, Clip, Haar, LogMel
 
 CLIP = Clip(seconds=2.0, size=(16, 32), fps=8, sample_rate=8_000)
@@ -42,6 +42,6 @@ def test_a_sound_is_loudest_in_the_latent_frame_of_its_time(section: MDCT | LogM
 
 
 def test_a_function_is_applied_to_what_belongs_together() -> None:
-    a, b = Latents(torch.ones(1), torch.ones(2)), Latents(torch.full((1,), 2.0), torch.full((2,), 3.0))
+    a, b = Tracks(torch.ones(1), torch.ones(2)), Tracks(torch.full((1,), 2.0), torch.full((2,), 3.0))
     summed = a.map(lambda x, y, z: x + y * z, b, b)
     assert summed.video.tolist() == [5.0] and summed.audio.tolist() == [10.0, 10.0]

@@ -37,6 +37,14 @@ def test_a_model_is_trained_by_its_own_kind_of_training(refusal: Refusal, recipe
         assert refusal(lambda changes=changes: replace(recipe, **changes)).startswith("`Recipe.train`")
 
 
+def test_attention_in_windows_is_computed_in_one_way(refusal: Refusal, recipe: Recipe):
+    assert isinstance(recipe.model, JointDiT)
+    near = replace(recipe, model=replace(recipe.model, window_s=0.5))
+    refused = refusal(lambda: replace(near, runtime=replace(near.runtime, attention="products")))
+    assert "attention is in windows, not by products" in refused
+    assert replace(recipe, runtime=replace(recipe.runtime, attention="products")).runtime.attention == "products"
+
+
 def codec(recipe: Recipe) -> Recipe:
     """The recipe made one of a codec."""
     model, train = FrameAutoencoder(down=8), TrainAutoencoder(steps=1, batch=1)

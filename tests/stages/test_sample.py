@@ -87,6 +87,12 @@ def test_the_other_tasks_run_on_held_out_clips(sampling: Callable[..., Job], tas
     assert film(job.out / f"{task}-test" / "clips" / "00000.mp4")[0].shape == (8, 16, 16, 3)
 
 
+def test_who_computed_attention_is_said(sampling: Callable[..., Job]) -> None:
+    job = sampling(Request(count=1))
+    sample.run(job)
+    assert "attention was computed by sdpa (rule)" in job.report.said  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_prompts_of_a_file_are_a_set_of_their_own(sampling: Callable[..., Job], tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a red ball\n\n  ein grüner Würfel 立方体 \n", encoding="utf-8")
     job = sampling(prompts=tmp_path / "prompts.txt")
@@ -131,6 +137,7 @@ def test_fewer_clips_than_asked_for_are_made_and_said(sampling: Callable[..., Jo
     assert said == [
         "`text_to_both-test` has 3 clips instead of 4: there are no more",
         "`text_to_both-unseen` is left out: no clip stands on the side `unseen`",
+        "attention was computed by sdpa (rule)",
     ]
 
 

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from avctl.codecs import build_video_codec
-from avctl.job import InputError, Interrupted, Job
+from avctl.job import InputError, Interrupted, Job, MachineError
 from avctl.models import pretrained
 from avctl.recipe import replace as change
 from avctl.schema import FrameAutoencoder, JointDiT, Preprocess, Recipe, TrainAutoencoder, Trained, WordEncoder
@@ -133,7 +133,7 @@ def mixed(
 def test_clips_of_many_sizes_and_lengths_are_trained_on_and_resumed(mixed: Callable[..., Job]) -> None:
     undisturbed, stopped = mixed("undisturbed"), mixed("stopped")
     train.run(undisturbed)
-    assert any("4 buckets; batches leave" in said for said in undisturbed.report.said)  # pyright: ignore
+    assert any("clips of 4 sizes; packs leave" in said for said in undisturbed.report.said)  # pyright: ignore
     stopped.report.on_row = lambda row: stopped.stop.set() if row["step"] == 3 else None  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(Interrupted):
         train.run(stopped)
@@ -150,15 +150,50 @@ def test_processes_that_load_change_no_weight(mixed: Callable[..., Job]) -> None
     assert (alone.out / WEIGHTS).read_bytes() == (helped.out / WEIGHTS).read_bytes()
 
 
-def test_clips_without_sound_are_left_out_and_counted(training: Callable[..., Job], tmp_path: Path) -> None:
-    job = training(steps=1)
-    artifact = tmp_path / "mute"
+def test_who_computes_attention_can_be_asked_for_and_is_said(mixed: Callable[..., Job]) -> None:
+    """In float32 the rule says `sdpa`."""
+    ruled, asked = mixed("ruled"), mixed("asked", attention="products")
+    for job, words in ((ruled, "sdpa (rule)"), (asked, "products (asked for)")):
+        train.run(job)
+        assert f"attention was computed by {words}" in job.report.said  # pyright: ignore[reportAttributeAccessIssue]
+    assert (ruled.out / WEIGHTS).read_bytes() != (asked.out / WEIGHTS).read_bytes()
+    with pytest.raises(MachineError, match="attention by `flash` is asked for, which runs on cuda"):
+        train.run(mixed("refused", attention="flash"))
+
+
+@pytest.mark.parametrize("kind", ["cheap", "blocks"])
+def test_what_is_computed_again_changes_no_weight(mixed: Callable[..., Job], kind: str) -> None:
+    plain, again = mixed("plain"), mixed("again", recompute=kind)
+    for job in (plain, again):
+        train.run(job)
+    assert (plain.out / WEIGHTS).read_bytes() == (again.out / WEIGHTS).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_compiled_model_learns_the_same(training: Callable[..., Job]) -> None:
+    plain, compiled, again = training("plain"), training("compiled"), training("again")
+    for job in (plain, compiled, again):
+        runtime = job.recipe.runtime.model_copy(update={"compile": job is not plain})
+        train.run(replace(job, recipe=job.recipe.model_copy(update={"runtime": runtime})))
+    expected, found, twice = (load_file(job.out / WEIGHTS) for job in (plain, compiled, again))
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(found[name], twice[name]) for name in found)
+    assert any(not torch.equal(expected[name], found[name]) for name in found)  # it rounds otherwise
+    assert all(torch.allclose(expected[name], found[name], atol=2e-2) for name in found)
+
+
+@pytest.mark.parametrize(("missing", "other"), [("audio", "loss_video"), ("video", "loss_audio")])
+def test_clips_of_pictures_or_of_sounds_alone_are_learnt_from(
+    training: Callable[..., Job], tmp_path: Path, missing: str, other: str
+) -> None:
+    job, artifact = training(steps=2), tmp_path / "alone"
     shutil.copytree(job.inputs["preprocess"], artifact)
     with closing(sqlite3.connect(artifact / "index.sqlite")) as index:
-        index.execute("UPDATE clips SET audio = NULL, audio_latents = NULL WHERE clip_id = '001'")
+        index.execute(f"UPDATE clips SET {missing} = NULL, {missing}_latents = NULL")
         index.commit()
     train.run(replace(job, inputs={"preprocess": artifact}))
-    assert any("1 clips are left out" in said for said in job.report.said)  # pyright: ignore
+    *_, row = rows(job.report).values()
+    assert row[f"loss_{missing}"] == 0 and row[other] > 0
 
 
 CHILD = """

@@ -71,8 +71,8 @@ def test_clips_of_every_length_and_size_come_back_as_they_were_written(
     for row, (_, data) in zip(rows, clips, strict=True):
         assert np.array_equal(store.frames(row), data["video"])
         assert np.array_equal(store.audio(row), data["audio"])
-        ((video,), (audio,)) = store.latents([row])
-        assert np.array_equal(video, data["video_latents"]) and np.array_equal(audio, data["audio_latents"])
+        for place, kind in ((row.video_latents, "video_latents"), (row.audio_latents, "audio_latents")):
+            assert place and np.array_equal(store.read(place), data[kind])
     assert rows[3].scores == {"sharpness": 1.5, "snr_db": None}
     assert rows[3].truth == {"events_s": [0.5]}
 
@@ -116,16 +116,15 @@ def test_a_window_reads_its_chunks_only(store: ClipStore) -> None:
 
 
 def test_latents_come_back_in_the_order_asked_for(store: ClipStore, clips: list[tuple[Clip, Data]]) -> None:
-    rows = store.clips()
-    video, audio = store.latents([rows[i] for i in (5, 1, 5)])
-    assert np.array_equal(video, [clips[i][1]["video_latents"] for i in (5, 1, 5)])
-    assert np.array_equal(audio, [clips[i][1]["audio_latents"] for i in (5, 1, 5)])
-    assert video.dtype == audio.dtype == np.float16
+    places = [place for row in store.clips() if (place := row.video_latents)]
+    latents = store.stack([places[i] for i in (5, 1, 5)])
+    assert np.array_equal(latents, [clips[i][1]["video_latents"] for i in (5, 1, 5)]) and latents.dtype == np.float16
 
 
 def test_clips_of_different_shapes_make_no_batch(store: ClipStore) -> None:
-    with pytest.raises(ValueError, match="make no batch"):
-        store.latents(store.clips()[:2])
+    for rows in (store.clips()[:2], []):
+        with pytest.raises(ValueError, match="make no batch"):
+            store.stack([row.video_latents for row in rows if row.video_latents])
 
 
 def test_a_split_and_a_bucket_hold_their_clips_only(store: ClipStore) -> None:
@@ -133,13 +132,6 @@ def test_a_split_and_a_bucket_hold_their_clips_only(store: ClipStore) -> None:
     for number, bucket in enumerate(CLIP.buckets):
         assert [row.clip_id for row in store.clips(clip=bucket)] == [f"{number:03d}", f"{number + 4:03d}"]
     assert [row.clip_id for row in store.clips("test", CLIP.buckets[1])] == ["001", "005"]
-
-
-def test_a_store_without_latents_says_so(tmp_path: Path, clips: list[tuple[Clip, Data]]) -> None:
-    write_store(tmp_path, [(bucket, {kind: data[kind] for kind in ("video", "audio")}) for bucket, data in clips])
-    store = ClipStore(tmp_path)
-    with pytest.raises(ValueError, match="names no codecs"):
-        store.latents(store.clips())
 
 
 @pytest.mark.parametrize("pipeline", ["zarr.core.codec_pipeline.BatchedCodecPipeline", "zarrs.ZarrsCodecPipeline"])

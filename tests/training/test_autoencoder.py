@@ -80,7 +80,7 @@ def test_it_gets_better_than_the_best_linear_code(objective: Make) -> None:
     for step in range(60):
         loss, _ = made.loss(made.batch(step))
         loss.backward()
-        optimizer.step(step)
+        optimizer.step(step, optimizer.norm())
     with torch.no_grad():
         last = made.loss(made.batch(0))[1]["psnr"]
     assert last > first + 1.5  # dB

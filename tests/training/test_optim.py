@@ -9,6 +9,7 @@ from avctl.compute.threads import Threads
 from avctl.errors import StageError
 from avctl.models.pretrained import Pretrained
 from avctl.schema import Optim
+from avctl.training.ema import EMA
 from avctl.training.optim import Optimizer, rate_factor
 
 MUON = Optim(lr=1e-3, muon_lr=0.02)
@@ -43,7 +44,7 @@ def test_a_step_uses_the_rate_of_that_step() -> None:
     optimizer = Optimizer(Optim(lr=0.1, warmup_steps=10), weight, 100, Threads(1))
     before = weight.weight.item()
     gradients(weight, 0)
-    optimizer.step(4)
+    optimizer.step(4, optimizer.norm())
     assert abs(weight.weight.item() - before) == pytest.approx(0.05, rel=1e-3)  # the first step of Adam is its rate
     assert weight.weight.grad is None
 
@@ -51,14 +52,14 @@ def test_a_step_uses_the_rate_of_that_step() -> None:
 def test_muon_gets_the_matrices_of_blocks_and_nothing_else(tiny_model: Pretrained) -> None:
     model = tiny_model.generator.requires_grad_(True)
     optimizer = Optimizer(MUON, model, 10, Threads(1))
+    (hand,) = optimizer.muons
     names = {id(p): name for name, p in model.named_parameters()}
-    muon = {names[id(p)] for group in optimizer.parts[1][0].param_groups for p in group["params"]}
+    muon = {names[id(p)] for p in hand.param_groups[0]["params"]}
     kinds = {"to_qkv.weight", "from_heads.weight", "to_hidden.weight", "from_hidden.weight"}
     assert {name.split(".", 5)[-1] for name in muon} == kinds
     assert all(name.startswith(("transformer.dual", "transformer.single")) for name in muon)
     assert len(muon) == 4 * (3 + 1)  # three streams in the dual block, one in the single
-    rest = {names[id(p)] for group in optimizer.parts[0][0].param_groups for p in group["params"]}
-    assert muon | rest == set(names.values()) and not muon & rest
+    assert muon | optimizer.moments.keys() == set(names.values()) and not muon & optimizer.moments.keys()
 
 
 def test_muon_without_matrices_to_train_is_refused() -> None:
@@ -69,26 +70,21 @@ def test_muon_without_matrices_to_train_is_refused() -> None:
 def test_without_muon_everything_is_adams(tiny_model: Pretrained) -> None:
     model = tiny_model.generator.requires_grad_(True)
     optimizer = Optimizer(Optim(), model, 10, Threads(1))
-    assert len(optimizer.parts) == 1
-    assert len(optimizer.parts[0][0].param_groups[0]["params"]) == len(list(model.parameters()))
+    assert not optimizer.muons and optimizer.moments.keys() == dict(model.named_parameters()).keys()
 
 
 def test_what_is_frozen_is_not_touched(tiny_model: Pretrained) -> None:
     model = tiny_model.generator.requires_grad_(True)
     model.text.requires_grad_(False)
-    assert all("text" not in name for name in _trained_names(Optimizer(MUON, model, 10, Threads(1)), model))
-
-
-def _trained_names(optimizer: Optimizer, model: torch.nn.Module) -> set[str]:
-    ids = {id(p) for p in optimizer.parameters}
-    return {name for name, p in model.named_parameters() if id(p) in ids}
+    optimizer = Optimizer(MUON, model, 10, Threads(1))
+    assert not any("text" in name for name in (*optimizer.named, *optimizer.moments, *optimizer.matrices))
 
 
 def test_saved_state_fits_any_number_of_threads(tiny_model: Pretrained) -> None:
     model = tiny_model.generator.requires_grad_(True)
     optimizer = Optimizer(MUON, model, 10, Threads(1))
     gradients(model, 0)
-    optimizer.step(0)
+    optimizer.step(0, optimizer.norm())
     with Threads(3) as threads:
         other = Optimizer(MUON, model, 10, threads)
         other.load(optimizer.tensors())
@@ -101,7 +97,7 @@ def test_going_on_from_saved_state_is_going_on(tiny_model: Pretrained, spec: Opt
     optimizer = Optimizer(spec, model, 10, Threads(1))
     for step in range(3):
         gradients(model, step)
-        optimizer.step(step)
+        optimizer.step(step, optimizer.norm())
     weights = {name: x.clone() for name, x in model.state_dict().items()}
     state = {name: x.clone() for name, x in optimizer.tensors().items()}
     ends = []
@@ -111,18 +107,53 @@ def test_going_on_from_saved_state_is_going_on(tiny_model: Pretrained, spec: Opt
             new.load(state)
         for step in range(3, 6):
             gradients(model, step)
-            new.step(step)
+            new.step(step, new.norm())
         ends.append({name: x.clone() for name, x in model.state_dict().items()})
     assert all(torch.equal(x, ends[1][name]) for name, x in ends[0].items())
 
 
-def test_gradients_are_clipped_to_a_norm_and_the_norm_before_is_told() -> None:
+@pytest.mark.parametrize(("spec", "rounding"), [(Optim(lr=1e-3), 1e-6), (MUON, 5e-4)])  # Muon computes in bfloat16
+def test_gradients_are_clipped_to_a_norm(tiny_model: Pretrained, spec: Optim, rounding: float) -> None:
+    spec = spec.model_copy(update={"clip_norm": 0.5})
+    model = tiny_model.generator.requires_grad_(True)
+    first = {name: x.clone() for name, x in model.state_dict().items()}
+    ends = []
+    for scale in (0.01, 100.0):
+        model.load_state_dict(first)
+        optimizer = Optimizer(spec, model, 10, Threads(1))
+        for step, size in enumerate((1e-3, scale)):  # whatever the second is, it weighs no more than the bound
+            gradients(model, step)
+            for parameter in model.parameters():
+                assert parameter.grad is not None
+                parameter.grad *= size
+            optimizer.step(step, optimizer.norm())
+        ends.append([x.clone() for x in model.state_dict().values()])
+    assert max((a - b).abs().max() for a, b in zip(*ends, strict=True)) < rounding
+
+
+def test_the_norm_is_that_of_all_gradients() -> None:
     model = torch.nn.Linear(10, 10)
     gradients(model, 0)
-    before = float(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm())
-    told = Optimizer(Optim(clip_norm=0.5), model, 10, Threads(1)).clip()
-    after = float(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm())
-    assert float(told) == pytest.approx(before) and after == pytest.approx(0.5, rel=1e-4)
+    whole = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    assert float(Optimizer(Optim(), model, 10, Threads(1)).norm()) == pytest.approx(float(whole.norm()))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("spec", [Optim(lr=0.1), MUON])
+def test_all_weights_are_averaged(tiny_model: Pretrained, spec: Optim, count: int) -> None:
+    model = tiny_model.generator.requires_grad_(True)
+    ema = EMA(model, 0.9)
+    threads = Threads(count)
+    optimizer = Optimizer(spec, model, 10, threads, ema)
+    expected = {name: x.detach().clone() for name, x in model.named_parameters()}
+    for step in range(3):
+        gradients(model, step)
+        optimizer.step(step, optimizer.norm())
+        for name, x in model.named_parameters():
+            expected[name].lerp_(x.detach(), 1 - ema.decay_at(step))
+    assert all(torch.equal(x, ema.weights[name]) for name, x in expected.items())
+    assert any(not torch.equal(x, ema.weights[name]) for name, x in model.named_parameters())
+    assert not any(x.requires_grad for x in ema.weights.values())  # no graph grows behind them
 
 
 def test_the_number_of_threads_changes_no_weight(tiny_model: Pretrained) -> None:
@@ -135,6 +166,6 @@ def test_the_number_of_threads_changes_no_weight(tiny_model: Pretrained) -> None
             optimizer = Optimizer(MUON, model, 10, threads)
             for step in range(3):
                 gradients(model, step)
-                optimizer.step(step)
+                optimizer.step(step, optimizer.norm())
         ends.append({name: x.clone() for name, x in model.state_dict().items()})
     assert all(torch.allclose(x, ends[1][name], atol=1e-6) for name, x in ends[0].items())
