@@ -11,9 +11,9 @@ import statistics
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +24,42 @@ Command = Sequence[str | Path]
 
 @dataclass(frozen=True)
 class Row:
-    """One figure. `values` are all that were measured: the median is told, and the smallest and largest beside it."""
+    """One figure. `values` are all that were measured: the median is told, and the smallest and largest beside it.
+
+    What could not be measured has no values and says why.
+    """
 
     bench: str
     what: str
     unit: str
     command: str
     values: tuple[float, ...]
+    details: Mapping[str, Any] = field(default_factory=dict)  # other columns of its line
+    failure: str | None = None
 
     @property
     def median(self) -> float:
         return statistics.median(self.values)
 
+    @classmethod
+    def too_late(cls, bench: str, what: str, unit: str, command: str) -> Row:
+        """For what would have begun after its time."""
+        return cls(bench, what, unit, command, (), failure="no time was left")
+
     def to_json(self, record: dict[str, Any]) -> str:
         """A line of the results, with the record of the machine."""
-        spread = {"median": self.median, "low": min(self.values), "high": max(self.values), "runs": len(self.values)}
-        return json.dumps({**asdict(self), **spread, **record}, sort_keys=True)
+        own = asdict(self)
+        own |= own.pop("details")
+        return json.dumps({**own, **self.spread(), **record}, sort_keys=True)
+
+    def spread(self) -> dict[str, float]:
+        """The median, the quartiles, the smallest and the largest value, and how many there are."""
+        if not self.values:
+            return {"runs": 0}
+        low, high = min(self.values), max(self.values)
+        quartiles = statistics.quantiles(self.values, method="inclusive") if len(self.values) > 1 else [low, low, low]
+        ends = {"quarter": quartiles[0], "three_quarters": quartiles[2]}
+        return {"median": self.median, **ends, "low": low, "high": high, "runs": len(self.values)}
 
 
 class Timings:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avctl.data.batches import Batches, sizes, waste
+from avctl.data.batches import Batches, sizes
 from avctl.data.order import Order
 from avctl.data.packs import Packs
 from avctl.data.prefetch import prefetched
@@ -84,7 +84,9 @@ def _buckets() -> Iterator[Row]:
     each = {bucket: tokens(*bucket) for bucket in counts}
     for budget in (32_768, 65_536, 131_072):
         what = f"tokens of a batch of {budget:,} unused, in {len(counts)} buckets"
-        yield Row(BENCH, what, "%", COMMAND, (100 * waste(counts, each, budget),))
+        batches = sum(count / sizes(each, budget)[bucket] for bucket, count in counts.items())
+        used = sum(count * each[bucket] for bucket, count in counts.items()) / (budget * batches)
+        yield Row(BENCH, what, "%", COMMAND, (100 * (1 - used),))
     cut = 1 - sum(seconds for _, seconds in buckets) / sum(seconds for _, seconds in whole)
     yield Row(BENCH, f"seconds cut off by {len(BUCKET_SECONDS)} lengths", "%", COMMAND, (100 * cut,))
     timings = Timings(BENCH, COMMAND)
