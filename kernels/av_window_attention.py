@@ -120,7 +120,7 @@ def _launch(q: Tensor, k: Tensor, v: Tensor, map: BlockMap, scale: float) -> tup
     out = torch.empty((S, N, K), dtype=q.dtype, device=q.device)
     lse = torch.empty((N, S), dtype=torch.float32, device=q.device)
     if S:
-        made = constants(q, map, cuts(q).forward)
+        made = constants(q, map, cuts(q, map).forward)
         _forward[(triton.cdiv(S, made["QUERIES"]), N)](
             q, k, v, map.group, map.place, map.reach, *map.by_query, out, lse, S, N, map.by_query.index.shape[1],
             *strides(q, k, v), scale / log(2), map.rows, map.columns, **made,

@@ -154,10 +154,10 @@ def launch(
     tensors = dout, q, k, v, map.group, map.place, map.reach
     numbers = *strides(dout, q, k, v), scale / log(2), scale, map.rows, map.columns
     W = map.by_query.index.shape[1]
-    made = constants(q, map, cuts(q).queries)
+    made = constants(q, map, cuts(q, map).queries)
     _by_queries[(triton.cdiv(S, made["QUERIES"]), N)](
         *tensors, *map.by_query, out, lse, dq, delta, S, N, W, *numbers, **made
     )
-    made = constants(q, map, cuts(q).keys)
+    made = constants(q, map, cuts(q, map).keys)
     _by_keys[(triton.cdiv(S, made["KEYS"]), N)](*tensors, *map.by_key, lse, delta, dk, dv, S, N, W, *numbers, **made)
     return dq, dk, dv

@@ -38,6 +38,10 @@ CUTS = {  # by channels: the largest tiles that no GPU of the ledger spills
     128: Cuts(Cut(1, 2, 8, 5), Cut(1, 4, 8, 5), Cut(4, 1, 8, 5)),
     256: Cuts(Cut(2, 2, 8, 3), Cut(2, 4, 8, 5), Cut(4, 4, 8, 3)),
 }
+CUTS_TIGHT = CUTS | {  # where rows and columns of tokens, or a mask of channels, are in registers too
+    128: Cuts(Cut(1, 4, 8, 5), Cut(2, 4, 8, 5), Cut(4, 2, 8, 5)),
+    256: Cuts(Cut(2, 2, 8, 3), Cut(2, 4, 8, 3), Cut(4, 4, 8, 3)),
+}
 CUTS_FLOAT32 = Cuts(*[Cut(4, 4, 8, 3)] * 3)  # without tensor cores
 
 
@@ -107,24 +111,38 @@ def live_with(own, group_ptr, place_ptr, token, S, rows, columns, IN_PLACE: tl.c
     return near
 
 
-def cuts(q: Tensor) -> Cuts:
-    """Of q (S, N, K)."""
-    return CUTS_FLOAT32 if q.itemsize == 4 else next(made for most, made in CUTS.items() if q.shape[2] <= most)
+def cuts(q: Tensor, map: BlockMap) -> Cuts:
+    """Of q (S, N, K) in the windows of a map."""
+    if q.itemsize == 4:
+        return CUTS_FLOAT32
+    K = q.shape[2]
+    made = CUTS_TIGHT if _is_in_place(map) or _channels(K) != K else CUTS
+    return next(cuts for most, cuts in made.items() if most >= K)
 
 
 def constants(q: Tensor, map: BlockMap, cut: Cut) -> dict[str, int | bool]:
     """What a kernel is compiled for."""
     return {
         "K": q.shape[2],
-        "CHANNELS": max(16, triton.next_power_of_2(q.shape[2])),  # tensor cores take no fewer
+        "CHANNELS": _channels(q.shape[2]),
         "BLOCK": map.block,
         "QUERIES": map.block // cut.queries,
         "KEYS": map.block // cut.keys,
-        "IN_PLACE": min(map.rows, map.columns) < inf,
+        "IN_PLACE": _is_in_place(map),
         "UPCAST": needs_upcast(),
         "num_warps": cut.num_warps,
         "num_stages": cut.num_stages,
     }
+
+
+def _channels(K: int) -> int:
+    """Of a tile: a power of two, and tensor cores take no fewer than 16."""
+    return max(16, triton.next_power_of_2(K))
+
+
+def _is_in_place(map: BlockMap) -> bool:
+    """Whether rows or columns of video count."""
+    return min(map.rows, map.columns) < inf
 
 
 def strides(*tensors: Tensor) -> list[int]:

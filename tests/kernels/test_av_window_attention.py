@@ -32,6 +32,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     cuts = Cuts(Cut(1, 2, 4, 1), Cut(1, 2, 4, 1), Cut(2, 1, 4, 1))
     monkeypatch.setattr(windows, "BLOCK", 32)
     monkeypatch.setattr(av_window_tiles, "CUTS", {256: cuts})
+    monkeypatch.setattr(av_window_tiles, "CUTS_TIGHT", {256: cuts})
     monkeypatch.setattr(av_window_tiles, "CUTS_FLOAT32", cuts)
 
 

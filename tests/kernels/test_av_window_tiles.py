@@ -12,7 +12,7 @@ from triton.runtime.interpreter import InterpretedFunction
 
 from avctl.kernels import av_window_tiles as module
 from avctl.kernels.av_window_attention import av_window_attention
-from avctl.kernels.av_window_tiles import CUTS, CUTS_FLOAT32, by_channels, cuts, strides
+from avctl.kernels.av_window_tiles import CUTS, CUTS_FLOAT32, CUTS_TIGHT, by_channels, cuts, strides
 from avctl.kernels.binary import read_all
 from avctl.kernels.ledger import CEILINGS
 from avctl.kernels.record import Launch, recording
@@ -20,6 +20,7 @@ from avctl.kernels.segments import segments
 from avctl.kernels.windows import BLOCK, Windows, av_windows, block_map, live
 
 S = 28  # of 32
+IN_TIME, IN_PLACE = av_windows(1.0), Windows(((1.0,) * 3,) * 3, rows=2.0)
 
 
 @triton.jit
@@ -49,11 +50,18 @@ def test_kernels_tell_pairs_as_windows_do_from_both_sides(place: float, interpre
 
 
 def test_tiles_are_what_tensor_cores_take_and_the_widest_heads_have_some() -> None:
-    for made in (*CUTS.values(), CUTS_FLOAT32):
+    for made in (*CUTS.values(), *CUTS_TIGHT.values(), CUTS_FLOAT32):
         assert all(BLOCK // part >= 16 and BLOCK % part == 0 for cut in made for part in (cut.queries, cut.keys))
-    for K, most in ((1, 64), (64, 64), (65, 128), (256, 256)):
-        assert cuts(torch.empty(0, 1, K, dtype=torch.bfloat16)) is CUTS[most]
-    assert cuts(torch.empty(0, 1, 64)) is CUTS_FLOAT32
+    in_time, in_place = (
+        block_map(torch.ones(1, dtype=torch.int8), torch.zeros(1, 3), segments(torch.tensor([1])), windows)
+        for windows in (IN_TIME, IN_PLACE)
+    )
+    for K, most in ((16, 64), (64, 64), (128, 128), (256, 256)):
+        q = torch.empty(0, 1, K, dtype=torch.bfloat16)
+        assert cuts(q, in_time) is CUTS[most] and cuts(q, in_place) is CUTS_TIGHT[most]
+    for K, most in ((1, 64), (65, 128), (255, 256)):
+        assert cuts(torch.empty(0, 1, K, dtype=torch.bfloat16), in_time) is CUTS_TIGHT[most]
+    assert cuts(torch.empty(0, 1, 64), in_place) is CUTS_FLOAT32
 
 
 def test_only_channels_have_to_be_side_by_side() -> None:
@@ -64,8 +72,8 @@ def test_only_channels_have_to_be_side_by_side() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("windows", [av_windows(1.0), Windows(((1.0,) * 3,) * 3, rows=2.0)])
-@pytest.mark.parametrize("K", [32, 64, 128, 256])
+@pytest.mark.parametrize("windows", [IN_TIME, IN_PLACE])
+@pytest.mark.parametrize("K", [32, 64, 96, 128, 256])
 def test_no_gpu_spills_and_all_have_tensor_cores_to_do_it(K: int, windows: Windows) -> None:
     made = recorded(K, windows)
     assert [launch.kernel.__name__ for launch in made] == ["_forward", "_by_queries", "_by_keys"]
