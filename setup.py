@@ -2,7 +2,11 @@
 
 from setuptools import find_packages, setup
 
-torch = ["torch==2.11.*", "torchaudio==2.11.*", "triton==3.6.*; sys_platform == 'linux'"]
+torch = [  # torchaudio 2.11.1 does not load with torch 2.11
+    "torch==2.11.0",
+    "torchaudio==2.11.0",
+    "triton==3.6.*; sys_platform == 'linux'",
+]
 media = ["av>=17", "scenedetect-headless>=0.7,<0.8", "opencv-python-headless"]  # headless: no libGL of a desktop
 data = ["numpy", "einops", "zarr==3.1.*", "google-crc32c", "scipy", "pyarrow"]
 crawl = ["httpx", "httpx-secure>=2", "protego"]
