@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from ctypes.util import find_library
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -73,6 +74,11 @@ learned = replace(
 
 ROOT = Path(__file__).parents[1]
 NOBODY = 65_534
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("ffmpeg") and not find_library("avutil"):
+        pytest.skip("no libraries of FFmpeg on this machine: `apt-get install ffmpeg`")
 
 
 @pytest.fixture

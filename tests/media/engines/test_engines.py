@@ -23,6 +23,7 @@ CODECS: dict[Name, dict[str, Any]] = {
     "torchcodec": {"video_options": X264 | {"bf": "3", "g": "12"}},
     "dali": {"video_codec": "libvpx-vp9", "video_options": {"cpu-used": "8", "crf": "12", "b": "0", "g": "12"}},
 }
+ENGINES = [pytest.param(name, marks=pytest.mark.ffmpeg) if name == "torchcodec" else name for name in CODECS]
 TIMES = (*np.arange(0, 0.48, 0.04), *np.arange(0.6, 1.5, 0.06), *np.arange(1.52, 2.0, 0.04))
 ODD: dict[str, dict[str, Any]] = {
     "constant rate": {},
@@ -57,13 +58,13 @@ def assert_same(engine: Engine, path: Path, least_db: float = 30.0) -> None:
 
 
 @pytest.mark.parametrize("kind", ODD)
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", ENGINES)
 def test_odd_files_give_the_frames_of_pyav(footage: Make, name: Name, kind: str) -> None:
     assert_same(build(name), footage(**{"size": (72, 96), "is_moving": True, **CODECS[name], **ODD[kind]}))
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
-@pytest.mark.parametrize("name", ["pyav", "torchcodec"])
+@pytest.mark.parametrize("name", ENGINES[:2])
 def test_ten_bits_are_read_as_eight(footage: Make, name: Name, codec: str) -> None:
     options = {"crf": "12", "x265-params": "log-level=none"}
     path = footage(is_moving=True, video_codec=codec, pixel_format="yuv420p10le", video_options=options)
@@ -71,7 +72,7 @@ def test_ten_bits_are_read_as_eight(footage: Make, name: Name, codec: str) -> No
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", ENGINES)
 def test_a_turned_recording_is_upright(
     footage: Make, turn: Callable[[Path, int], None], name: Name, degrees: int
 ) -> None:
@@ -80,12 +81,12 @@ def test_a_turned_recording_is_upright(
     assert_same(build(name), path)
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", ENGINES)
 def test_pixels_that_are_not_square_are_stretched(footage: Make, name: Name) -> None:
     assert_same(build(name), footage(name="a.mkv", size=(72, 96), is_moving=True, pixel_aspect=2, **CODECS[name]))
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", ENGINES)
 def test_frames_that_an_edit_list_cuts_off_are_not_counted(
     footage: Make, cut_by_edit_list: Callable[[Path, Path, float], None], tmp_path: Path, name: Name
 ) -> None:
@@ -93,7 +94,7 @@ def test_frames_that_an_edit_list_cuts_off_are_not_counted(
     assert_same(build(name), tmp_path / "b.mp4")
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", ENGINES)
 def test_tall_pictures_are_read_by_the_matrix_of_high_definition(footage: Make, name: Name) -> None:
     """Nothing says by which matrix the file is coded: from 720 lines on it is BT.709."""
     path = footage(size=(720, 96), seconds=0.4, event_s=9.0, is_corner_marked=True, **CODECS[name])
@@ -104,7 +105,7 @@ def test_tall_pictures_are_read_by_the_matrix_of_high_definition(footage: Make, 
     assert red[..., 1].min() > 20  # the mark is pure red as BT.601 codes it
 
 
-@pytest.mark.parametrize("name", ["torchcodec", "dali"])
+@pytest.mark.parametrize("name", ENGINES[1:])
 def test_what_only_pyav_does_is_refused_by_name(footage: Make, name: Name) -> None:
     engine = build(name)
     woven = footage(video_options={"flags": "+ildct+ilme", "x264-params": "tff=1"})
@@ -146,3 +147,11 @@ def test_an_engine_that_is_not_installed_names_its_extra(
     with pytest.raises(MachineError) as caught:
         build(name)
     assert caught.value.hint == f"pip install 'avctl[{extra}]'"
+
+
+@pytest.mark.ffmpeg
+def test_a_machine_without_ffmpeg_says_so_before_any_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    build.cache_clear()
+    monkeypatch.setattr("torchcodec.ffmpeg_major_version", None)
+    with pytest.raises(MachineError, match="torchcodec finds no FFmpeg"):
+        build("torchcodec")

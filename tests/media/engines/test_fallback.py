@@ -34,6 +34,7 @@ def test_a_file_that_the_engine_can_read_is_read_by_it(footage: Make) -> None:
     assert not np.array_equal(frames, reads.media.read(WANTED, (48, 64))[0])  # DALI rounds otherwise
 
 
+@pytest.mark.ffmpeg
 def test_a_file_that_it_cannot_read_is_pyavs(footage: Make) -> None:
     woven = {"flags": "+ildct+ilme", "x264-params": "tff=1"}
     reads = reader(footage(video_options=woven), Decode(engine="torchcodec"))
@@ -42,6 +43,7 @@ def test_a_file_that_it_cannot_read_is_pyavs(footage: Make) -> None:
     assert np.array_equal(frames, reads.media.read(WANTED, (48, 64))[0])
 
 
+@pytest.mark.ffmpeg
 def test_pixels_too_far_off_are_pyavs(footage: Make) -> None:
     reads = reader(footage(is_moving=True), Decode(engine="torchcodec", min_psnr_db=98.0))
     frames, _ = reads.read(WANTED, (36, 48))
@@ -49,6 +51,7 @@ def test_pixels_too_far_off_are_pyavs(footage: Make) -> None:
     assert np.array_equal(frames, reads.media.read(WANTED, (36, 48))[0])
 
 
+@pytest.mark.ffmpeg
 @pytest.mark.parametrize(("min_psnr_db", "engine", "reason"), [(30.0, "torchcodec 0.", None), (98.0, "pyav", "parity")])
 def test_a_source_says_which_engine_made_its_clips(
     footage: Make, min_psnr_db: float, engine: str, reason: str | None

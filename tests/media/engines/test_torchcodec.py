@@ -13,6 +13,7 @@ from avctl.media.engines import EngineError
 from avctl.media.engines.torchcodec import TorchCodec
 
 Make = Callable[..., Path]
+pytestmark = pytest.mark.ffmpeg
 
 
 def opened(path: Path) -> Media:
