@@ -1,16 +1,19 @@
 """Which backend of attention runs: the one that is asked for, the one that a rule names, or the fastest of all.
 
-On a GPU all that can be used are timed once for every class of shapes, with the numbers of the first call. Where a
-program must give the same bytes twice, or is being traced, a rule decides that depends on the machine alone; on a
-processor it always does. Who ran, why, and how long the others took is kept: `chosen`.
+On a GPU all that can be used are timed once for every class of shapes, with the numbers of the first call; where the
+same bytes are wanted twice, those that are deterministic, and what was found is kept in a file, from which a run that
+goes on has it. On a processor, and in what is being traced, a rule decides that depends on the machine alone. Who ran,
+why, and how long the others took is kept: `chosen`.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from avctl.errors import MachineError
+from avctl.files import write_text
 from avctl.kernels.attention_backends import BACKENDS, Asked
 from avctl.kernels.attention_cpu import MOST_SCORES
 from avctl.kernels.segments import Segments
@@ -43,17 +47,19 @@ _wanted = AUTO  # by the process: threads that compute see it, which a context v
 _best: dict[Asked, Choice] = {}  # by rule or measured
 _chosen: dict[Asked, Choice] = {}  # that ran last
 _others: set[str] = set()  # that ran and are not chosen among
+_file: Path | None = None  # of what was measured
 
 
-def use(backend: str) -> None:
+def use(backend: str, kept: Path | None = None) -> None:
     """From now on this backend computes attention, in the whole process; "auto": the best one. ValueError for others.
 
-    Programs that are compiled already keep theirs.
+    What is measured is looked up in the file `kept` before, and is written to it. Programs that are compiled already
+    keep their backend.
     """
-    global _wanted
+    global _wanted, _file
     if backend not in (AUTO, *BACKENDS):
         raise ValueError(f"no backend of attention is called {backend!r}: {', '.join((AUTO, *BACKENDS))}")
-    _wanted = backend
+    _wanted, _file = backend, kept
     _chosen.clear()
     _best.clear()
     _others.clear()
@@ -81,7 +87,7 @@ def choose(asked: Asked, backend: str | None, inputs: Inputs) -> str:
 
 
 def _can_be_timed(asked: Asked, q: Tensor) -> bool:
-    if asked.device.type != "cuda" or asked.is_deterministic or isinstance(q, FakeTensor):
+    if asked.device.type != "cuda" or isinstance(q, FakeTensor):
         return False
     return not torch.cuda.is_current_stream_capturing()
 
@@ -140,13 +146,46 @@ def _on_processor(asked: Asked) -> str:
 
 def _measured(asked: Asked, inputs: Inputs) -> str:
     """Whoever watches operations or what they save, a counter or a checkpoint, does not see those that are timed."""
-    with _disable_current_modes(), torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
-        _chosen[asked] = _best[asked] = measure(asked, inputs, milliseconds)
-    return _chosen[asked].backend
+    choice = _kept(asked)
+    if choice is None:
+        with _disable_current_modes(), torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
+            choice = measure(asked, inputs, milliseconds)
+        _keep(asked, choice)
+    _chosen[asked] = _best[asked] = choice
+    return choice.backend
 
 
 def _as_it_is(x: Tensor) -> Tensor:
     return x
+
+
+def _kept(asked: Asked) -> Choice | None:
+    """What an earlier process measured on such a device, unless it can no longer be used."""
+    for row in _rows():
+        if row["asked"] == _description(asked) and not BACKENDS[row["backend"]].refusal(asked):
+            return Choice(row["backend"], "measured", row["milliseconds"], row["refused"])
+    return None
+
+
+def _keep(asked: Asked, choice: Choice) -> None:
+    if _file:
+        found = choice._asdict()
+        del found["reason"]
+        write_text(_file, json.dumps([*_rows(), {"asked": _description(asked), **found}], indent=1) + "\n")
+
+
+def _rows() -> list[dict[str, Any]]:
+    return json.loads(_file.read_text()) if _file and _file.exists() else []
+
+
+def _description(asked: Asked) -> dict[str, Any]:
+    """In numbers and words, whichever of the devices of a kind it is."""
+    device = torch.cuda.get_device_name(asked.device) if asked.device.type == "cuda" else asked.device.type
+    return asked._asdict() | {
+        "device": device,
+        "dtype": str(asked.dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+    }
 
 
 def measure(asked: Asked, inputs: Inputs, clock: Clock) -> Choice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
 
@@ -12,11 +13,11 @@ from avctl.kernels import attention_choice
 from avctl.schema import Runtime
 
 
-def prepare(runtime: Runtime) -> torch.device:
-    """Set torch's threads, memory and determinism, and who computes attention; the device to work on. MachineError
-    where it does not exist."""
+def prepare(runtime: Runtime, out: Path | None = None) -> torch.device:
+    """Set torch's threads, memory and determinism, and who computes attention, which `out` keeps where it is measured;
+    the device to work on. MachineError where it does not exist."""
     keep_freed_memory()
-    attention_choice.use(runtime.attention)
+    attention_choice.use(runtime.attention, out and out / "attention.json")
     torch.set_num_threads(runtime.num_threads)
     torch.use_deterministic_algorithms(True, warn_only=False)
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]

@@ -34,12 +34,16 @@ class Runtime(Spec):
     threads: int | None = Field(default=None, ge=1)  # of torch, None: one a core; another number may round differently
     pool: Ray | None = None  # where files are prepared, None: in `workers` processes on this machine
     loaders: int = Field(default=0, ge=0)  # processes that load training batches, 0: a thread of the one that trains
-    attention: Attention = "auto"  # who computes it; auto: by a rule, the same in every run on a machine
+    attention: Attention = "auto"  # who computes it; auto: by a rule, on a GPU the fastest deterministic one, measured
     recompute: Recompute = "auto"  # in backward, instead of keeping it; auto: what is cheap on a GPU, nothing on a CPU
     compile: bool | None = (
         None  # the generator, by torch.compile; None: on a CPU, if it trains for 10,000 steps or more
     )
     log_every: int = Field(default=25, gt=0)  # steps
+
+    def on_cpu(self) -> Runtime:
+        """The same without a GPU, and who computes attention there."""
+        return self.model_copy(update={"device": "cpu", "attention": "auto"})
 
     @property
     def num_workers(self) -> int:

@@ -42,7 +42,7 @@ def run(job: Job) -> None:
     """Write `scores.json` and `report.html` below `job.out`. InputError where the sample artifact is damaged."""
     spec, recipe = job.recipe.eval, job.recipe
     assert spec is not None
-    prepare(recipe.runtime.model_copy(update={"device": "cpu"}))
+    prepare(recipe.runtime.on_cpu())
     reality = Reality(ClipStore(job.inputs["preprocess"]), recipe.clip, _codecs(job))
     sections = [_section(job, each, reality, spec) for each in _sets(job.inputs["sample"])]
     if "reconstruction" in spec.metrics and reality.codecs:

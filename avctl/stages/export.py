@@ -16,7 +16,7 @@ ONNX = "model.onnx"
 def run(job: Job) -> None:
     recipe = job.recipe
     assert recipe.export
-    prepare(recipe.runtime.model_copy(update={"device": "cpu"}))  # onnxruntime compares on the CPU
+    prepare(recipe.runtime.on_cpu())  # onnxruntime compares on the CPU
     model = pretrained.trained(recipe, job.inputs["train"], job.inputs.get("codec"))
     job.report.progress("export", 0, 1 + recipe.export.onnx)
     pretrained.save(model, job.out)

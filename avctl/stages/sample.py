@@ -48,7 +48,7 @@ class Set:
 def run(job: Job) -> None:
     recipe = job.recipe
     assert recipe.sample and isinstance(recipe.train, TrainGenerator)
-    device = prepare(recipe.runtime)
+    device = prepare(recipe.runtime, job.out)
     model = pretrained.trained(recipe, job.inputs["train"], job.inputs.get("codec"))
     pipe = AVPipeline(model, recipe.train.dtype).to(device)
     store = ClipStore(job.inputs["preprocess"])

@@ -35,7 +35,7 @@ PREVIEWS, PREVIEW = 4, Settings(steps=25, guidance=3.0)  # clips rendered during
 
 
 def run(job: Job) -> None:
-    device = prepare(job.recipe.runtime)
+    device = prepare(job.recipe.runtime, job.out)
     torch.manual_seed(job.recipe.seed)  # of the first weights
     store = ClipStore(job.inputs["preprocess"])
     rows = _seen(job, store.clips("train"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -191,6 +193,49 @@ def test_what_is_timed_is_not_counted_and_not_computed_again(monkeypatch: pytest
         torch.autograd.grad(out.sum(), q)
     forward = 4 * 2 * 32 * (2**2 + 4**2)
     assert len(timed) == 2 * (module.ROUNDS + 1) and counter.get_total_flops() == forward * (2 + BACKWARD)
+
+
+def test_a_run_that_goes_on_chooses_as_it_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: what is fastest is measured in the first process, and kept for the others."""
+    monkeypatch.setattr(module, "_can_be_timed", lambda *_: True)
+    monkeypatch.setattr(module, "milliseconds", lambda call: 1.0)
+    x, file = torch.randn(6, 2, 32), tmp_path / "attention.json"
+    shapes = [segments(torch.tensor(lengths)) for lengths in ([2, 4], [6])]
+    use("auto", file)
+    for where in shapes:
+        attention(x, x, x, where)
+    first = chosen()
+    assert len(first) == len(json.loads(file.read_text())) == 2
+    monkeypatch.setattr(module, "measure", lambda *_: pytest.fail("it was measured again"))
+    use("auto", file)
+    for where in shapes:
+        attention(x, x, x, where)
+    assert chosen() == first and {choice.reason for choice in first.values()} == {"measured"}
+    use("auto")  # keeps nothing
+    monkeypatch.setattr(module, "measure", measure)
+    attention(x, x, x, shapes[0])
+    assert len(json.loads(file.read_text())) == 2
+
+
+def test_what_can_no_longer_be_used_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_can_be_timed", lambda *_: True)
+    monkeypatch.setattr(module, "milliseconds", lambda call: 1.0)
+    x, where, file = torch.randn(6, 2, 32), segments(torch.tensor([2, 4])), tmp_path / "attention.json"
+    use("auto", file)
+    attention(x, x, x, where)
+    (row,) = json.loads(file.read_text())
+    file.write_text(json.dumps([row | {"backend": "flash"}]))
+    use("auto", file)
+    attention(x, x, x, where)
+    (choice,) = chosen().values()
+    assert choice.backend == row["backend"] and choice.refused["flash"] == "runs on cuda"
+
+
+def test_what_must_give_the_same_bytes_twice_is_measured_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among those that do, which `needs` tells."""
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    gpu = asked(4, 256, torch.bfloat16, True)._replace(device=torch.device("cuda", 0), is_deterministic=True)
+    assert module._can_be_timed(gpu, torch.empty(0))
 
 
 def test_nothing_is_timed_on_a_processor(monkeypatch: pytest.MonkeyPatch) -> None:
