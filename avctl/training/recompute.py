@@ -1,9 +1,10 @@
 """What is kept for the backward pass: everything, what is dear to compute again, or only the inputs of blocks.
 
-Selective activation recomputation (Korthikanti et al. 2022): products of matrices and attention are kept, and norms,
-rotations, activations and residuals, which only move numbers, are computed again by the operations of
+Selective activation recomputation (Korthikanti et al. 2022): products with weights and fused attention are kept, and
+norms, rotations, activations and residuals, which only move numbers, are computed again by the operations of
 `avctl.kernels`. Of the products the smallest, from the heads back to the residual stream, is computed again too: a
-thirty-sixth of the arithmetic of a block for a twelfth of what it keeps.
+thirty-sixth of the arithmetic of a block for a twelfth of what it keeps. So is attention in plain products, which keeps
+a weight for every pair of tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ aten = torch.ops.aten
 DEAR = {
     aten.mm.default,
     aten.addmm.default,
-    aten.bmm.default,
     aten._scaled_dot_product_flash_attention.default,
     aten._scaled_dot_product_flash_attention_for_cpu.default,
     aten._scaled_dot_product_efficient_attention.default,
@@ -50,6 +50,7 @@ def recompute(model: nn.Module, kind: Recompute, device: torch.device) -> None:
 
 
 def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
-    if operation not in DEAR or (operation == aten.mm.default and args[1].shape[0] == args[1].shape[1]):
+    is_dear = operation in DEAR or operation.namespace == "flash_attn"  # the package's own operators
+    if not is_dear or (operation == aten.mm.default and args[1].shape[0] == args[1].shape[1]):
         return CheckpointPolicy.PREFER_RECOMPUTE
     return CheckpointPolicy.MUST_SAVE
