@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-PACKAGES = ("torch", "triton", "liger-kernel", "quack-kernels")
+PACKAGES = (
+    "torch", "triton", "liger-kernel", "quack-kernels", "diffusers", "flash-attn", "flash-attn-3", "flash-attn-4",
+)  # fmt: skip
 QUERY = ("driver_version", "uuid", "clocks.sm", "clocks.mem", "clocks.max.sm", "temperature.gpu", "power.draw")
 SMALLEST_CACHE = 2**25  # bytes, where nobody says how large it is
 
@@ -50,13 +52,18 @@ def device() -> Device:
     return Device(torch.device("cpu"), torch.bfloat16 if has_bfloat16 else torch.float32, _last_cache())
 
 
-@cache
 def identity(device: Device) -> dict[str, Any]:
     """What a figure depends on besides the commit: figures of different ones are not compared."""
+    return _names(device) | ({} if device.is_gpu else {"threads": torch.get_num_threads()})
+
+
+@cache
+def _names(device: Device) -> dict[str, Any]:
+    """What stays as it is."""
     found = [package for package in PACKAGES if _version(package)]
     names: dict[str, Any] = {"packages": {package: _version(package) for package in found}}
     if not device.is_gpu:
-        return names | {"device": f"{platform.machine()} processor", "threads": torch.get_num_threads()}
+        return names | {"device": f"{platform.machine()} processor"}
     properties = torch.cuda.get_device_properties(device.torch)
     names |= {"device": properties.name, "cuda": torch.version.cuda, "driver": _ask().get("driver_version")}
     return names
