@@ -1,8 +1,9 @@
 """Figures of two commits side by side: what got better, what got worse, and what cannot be compared.
 
 A figure has changed if its median moved by more than 8 %, by more than what its unit cannot resolve, and out of the
-middle half of the other's values. Figures of different devices, versions, shapes, formats, providers or clocks are
-refused, whatever they say.
+middle half of the other's values. Before, a file may hold many runs of a figure: the last five that are of the same
+count together. Figures of different devices, versions, shapes, formats, providers or clocks are refused, whatever they
+say. What was measured of a tree with changes that no commit has is compared, and said to be.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from rich.table import Table
 ROOT = Path(__file__).parents[1]
 IDENTITY = (
     "processor", "cores", "threads", "device", "driver", "cuda", "versions", "packages",
-    "dtype", "rows", "width", "calls", "providers", "backend", "timing",
+    "dtype", "rows", "width", "tokens", "clips", "longest", "heads", "density", "floor_bytes", "floor_flops", "flops",
+    "calls", "providers", "backend", "attention", "timing",
 )  # fmt: skip
+HISTORY = 5  # runs
 RELATIVE = 0.08
 ABSOLUTE = {"us": 1.0, "ms": 0.01, "s": 0.005}  # in the unit; others have none
 RATES = ("/s", "a second", "times", "h of video", "dB")  # what units are made of of which more is better
@@ -50,8 +53,9 @@ class Change(NamedTuple):
 @click.argument("before", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.argument("after", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def compare(before: Path, after: Path) -> None:
-    """Compare the figures of two files; leave with 1 where one got worse or was refused."""
-    _conclude(list(changes(_figures([before]), _figures([after]))))
+    """Compare the last run of AFTER with the last five of BEFORE; leave with 1 where one got worse or was refused."""
+    newest = {key: [runs[-1]] for key, runs in _figures([after]).items()}
+    _conclude(list(changes(_figures([before]), newest)))
 
 
 def alternate(base: str, names: Sequence[str]) -> None:
@@ -72,8 +76,8 @@ def alternate(base: str, names: Sequence[str]) -> None:
         _conclude(list(changes(_figures(files[tree]), _figures(files[ROOT]))))
 
 
-def changes(before: Mapping[Key, Figure], after: Mapping[Key, Figure]) -> Iterator[Change]:
-    """Of all figures in the order of `before`; those that only `after` has come last."""
+def changes(before: Mapping[Key, Sequence[Figure]], after: Mapping[Key, Sequence[Figure]]) -> Iterator[Change]:
+    """Of all figures, each with its runs, in the order of `before`; those that only `after` has come last."""
     for key in dict.fromkeys([*before, *after]):
         if key not in before or key not in after:
             yield Change(key, "refused", None, None, f"is missing {'before' if key not in before else 'after'}")
@@ -81,22 +85,50 @@ def changes(before: Mapping[Key, Figure], after: Mapping[Key, Figure]) -> Iterat
         yield _change(key, before[key], after[key])
 
 
-def _change(key: Key, before: Figure, after: Figure) -> Change:
-    medians = [statistics.median(each["values"]) if each["values"] else None for each in (before, after)]
-    old, new = medians
-    differing = [
-        f"{name} {before.get(name)} and {after.get(name)}" for name in IDENTITY if before.get(name) != after.get(name)
-    ]
-    if differing:
-        return Change(key, "refused", old, new, "; ".join(differing))
+def _change(key: Key, earlier: Sequence[Figure], later: Sequence[Figure]) -> Change:
+    like = later[-1]
+    known, after = _alike(earlier, like), _alike(later, like)
+    if not known:
+        last = earlier[-1]
+        differing = (f"{name} {last.get(name)} and {like.get(name)}" for name in IDENTITY if _differ(last, like, name))
+        reasons = filter(None, (like.get("failure"), *differing))
+        return Change(key, "refused", _median(earlier[-1:]), _median(after), "; ".join(reasons))
+    before = [run for run in known if run["values"]][-HISTORY:] or known[-1:]
+    old, new, dirty = _median(before), _median(after), _dirty(before, after)
     if old is None or new is None:
-        reasons = {before.get("failure"), after.get("failure")}
+        reasons = dict.fromkeys(run.get("failure") for run in (*before, *after) if not run["values"])
         is_known = old is None and new is None and len(reasons) == 1
-        return Change(key, "same" if is_known else "refused", old, new, "; ".join(filter(None, reasons)))
-    if abs(new - old) <= max(RELATIVE * old, ABSOLUTE.get(key[2], 0.0)) or _overlap(before["values"], after["values"]):
-        return Change(key, "same", old, new)
+        return Change(key, "same" if is_known else "refused", old, new, "; ".join(filter(None, (*reasons, dirty))))
+    moved = abs(new - old) > max(RELATIVE * old, ABSOLUTE.get(key[2], 0.0))
+    if not moved or _overlap(_values(before), _values(after)):
+        return Change(key, "same", old, new, dirty)
     is_better = (new > old) == any(part in key[2] for part in RATES)
-    return Change(key, "better" if is_better else "worse", old, new)
+    return Change(key, "better" if is_better else "worse", old, new, dirty)
+
+
+def _alike(runs: Sequence[Figure], like: Figure) -> list[Figure]:
+    """Those of the same thing."""
+    return [run for run in runs if not any(_differ(run, like, name) for name in IDENTITY)]
+
+
+def _differ(a: Figure, b: Figure, name: str) -> bool:
+    return a.get(name) != b.get(name)
+
+
+def _values(runs: Sequence[Figure]) -> list[float]:
+    return [value for run in runs for value in run["values"]]
+
+
+def _median(runs: Sequence[Figure]) -> float | None:
+    """Of all their values together; none where a run has none."""
+    return statistics.median(_values(runs)) if all(run["values"] for run in runs) else None
+
+
+def _dirty(before: Sequence[Figure], after: Sequence[Figure]) -> str:
+    """Which sides are of no commit."""
+    sides = {"before": before, "after": after}
+    dirty = [name for name, runs in sides.items() if any(run.get("is_dirty") for run in runs)]
+    return f"uncommitted changes {' and '.join(dirty)}" if dirty else ""
 
 
 def _overlap(before: Sequence[float], after: Sequence[float]) -> bool:
@@ -107,16 +139,12 @@ def _overlap(before: Sequence[float], after: Sequence[float]) -> bool:
     return low <= most and least <= high
 
 
-def _figures(files: Sequence[Path]) -> dict[Key, Figure]:
-    """The rows of files that belong together, with the values of all of them. Of one file the last run counts."""
+def _figures(files: Sequence[Path]) -> dict[Key, list[Figure]]:
+    """The runs of every figure, the newest last, as files are appended to."""
     found: dict[Key, list[Figure]] = defaultdict(list)
-    for file in files:
-        rows = [json.loads(line) for line in file.read_text().splitlines()]
-        for key, figure in {(row["bench"], row["what"], row["unit"]): row for row in rows}.items():
-            found[key].append(figure)
-    return {
-        key: {**each[-1], "values": [x for figure in each for x in figure["values"]]} for key, each in found.items()
-    }
+    for row in (json.loads(line) for file in files for line in file.read_text().splitlines()):
+        found[row["bench"], row["what"], row["unit"]].append(row)
+    return found
 
 
 def _measure(tree: Path, names: Sequence[str], file: Path) -> None:

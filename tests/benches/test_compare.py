@@ -23,7 +23,7 @@ KEY = ("norm", "forward", "us")
 
 def verdict(*, unit: str = "us", **after: Any) -> tuple[str, str]:
     before = {**FIGURE, "unit": unit}
-    (change,) = changes({(*KEY[:2], unit): before}, {(*KEY[:2], unit): before | after})
+    (change,) = changes({(*KEY[:2], unit): [before]}, {(*KEY[:2], unit): [before | after]})
     return change.verdict, change.reason
 
 
@@ -45,8 +45,31 @@ def test_eight_in_a_hundred_and_not_the_spread_make_a_change(unit: str, values: 
 
 def test_what_a_clock_cannot_tell_is_no_change() -> None:
     short = FIGURE | {"values": [2.0, 2.0, 2.0]}
-    (change,) = changes({KEY: short}, {KEY: short | {"values": [2.9, 2.9, 2.9]}})
+    (change,) = changes({KEY: [short]}, {KEY: [short | {"values": [2.9, 2.9, 2.9]}]})
     assert change.verdict == "same"
+
+
+def test_the_last_five_runs_of_the_same_count_together() -> None:
+    runs = [FIGURE | {"values": [value] * 3} for value in (500.0, 100.0, 100.0, 100.0, 140.0, 140.0)]
+    other = FIGURE | {"values": [999.0], "device": "A100"}
+    failed = FIGURE | {"values": [], "failure": "is not exact"}
+    (change,) = changes({KEY: [*runs, other, failed]}, {KEY: [FIGURE]})
+    assert (change.verdict, change.before, change.after) == ("same", 100.0, 101.0)
+    (change,) = changes({KEY: [*runs, other]}, {KEY: [other]})
+    assert (change.verdict, change.before) == ("same", 999.0)
+
+
+def test_a_run_of_several_that_failed_is_not_passed_over() -> None:
+    failed = FIGURE | {"values": [], "failure": "is not exact"}
+    (change,) = changes({KEY: [FIGURE]}, {KEY: [failed, FIGURE]})
+    assert (change.verdict, change.reason) == ("refused", "is not exact")
+
+
+def test_what_was_measured_of_uncommitted_changes_says_so() -> None:
+    dirty = FIGURE | {"is_dirty": True}
+    told = [change for sides in ((FIGURE, dirty), (dirty, dirty)) for change in changes(*({KEY: [x]} for x in sides))]
+    assert [change.verdict for change in told] == ["same", "same"]
+    assert [change.reason for change in told] == ["uncommitted changes after", "uncommitted changes before and after"]
 
 
 @pytest.mark.parametrize(
@@ -57,29 +80,33 @@ def test_what_a_clock_cannot_tell_is_no_change() -> None:
         ("versions", {"torch": "2.12.0"}),
         ("dtype", "float32"),
         ("rows", 16),
+        ("tokens", 4_096),
+        ("heads", 16),
+        ("density", 0.25),
+        ("flops", 7),
         ("providers", ["avctl"]),
         ("timing", "events"),
     ],
 )
 def test_figures_of_different_things_are_refused_and_the_difference_is_named(name: str, value: Any) -> None:
-    assert verdict(**{name: value}) == ("refused", f"{name} {FIGURE[name]} and {value}")
+    assert verdict(**{name: value}) == ("refused", f"{name} {FIGURE.get(name)} and {value}")
 
 
 def test_figures_of_one_side_alone_are_refused_and_so_is_one_that_failed() -> None:
     other = ("norm", "backward", "us")
-    missing = {change.key: change.reason for change in changes({KEY: FIGURE}, {other: FIGURE})}
+    missing = {change.key: change.reason for change in changes({KEY: [FIGURE]}, {other: [FIGURE]})}
     assert missing == {KEY: "is missing after", other: "is missing before"}
     failed = {"values": [], "failure": "is not exact"}
     assert verdict(**failed) == ("refused", "is not exact")
-    (change,) = changes({KEY: FIGURE | failed}, {KEY: FIGURE | failed})
+    (change,) = changes({KEY: [FIGURE | failed]}, {KEY: [FIGURE | failed]})
     assert (change.verdict, change.reason) == ("same", "is not exact")
 
 
 def test_the_command_leaves_with_1_unless_everything_is_the_same_or_better(tmp_path: Path) -> None:
     files = [tmp_path / name for name in ("a.jsonl", "b.jsonl", "c.jsonl", "empty.jsonl")]
     slower = FIGURE | {"values": [150.0, 151.0, 152.0]}
-    for file, figures in zip(files, ([slower, FIGURE], [FIGURE], [slower], []), strict=True):
-        file.write_text("".join(json.dumps(figure) + "\n" for figure in figures))  # of one file the last run counts
+    for file, figures in zip(files, ([FIGURE, FIGURE], [slower, FIGURE], [slower], []), strict=True):
+        file.write_text("".join(json.dumps(figure) + "\n" for figure in figures))  # of the second the last run counts
     codes = {}
     for file in files[1:]:
         done = CliRunner().invoke(compare, [str(files[0]), str(file)])
