@@ -11,18 +11,17 @@ from benches.clock import measure
 from benches.device import Device, identity, state
 from benches.frame import Row
 
-COMMAND = "python -m benches kernels"
 RUNS = 10
 BUFFERS = 4  # that copies go round
 BYTES = {"cuda": 2**28, "cpu": 2**26}  # of a buffer, at least
 SIDE = {"cuda": 8_192, "cpu": 1_536}  # of the square matrices
 
 
-def rows(device: Device) -> Iterator[Row]:
-    """Bytes read and written, and operations of products of random matrices, a second."""
+def rows(device: Device, command: str) -> Iterator[Row]:
+    """Bytes read and written, and operations of products of random matrices, a second: those of a command's run."""
     about = identity(device) | state(device) | {"dtype": str(device.dtype).removeprefix("torch.")}
-    yield Row("ceilings", "copy", "GB/s", COMMAND, _copies(device), about)
-    yield Row("ceilings", "matmul", "TFLOP/s", COMMAND, _products(device), about)
+    yield Row("ceilings", "copy", "GB/s", command, _copies(device), about)
+    yield Row("ceilings", "matmul", "TFLOP/s", command, _products(device), about)
 
 
 def _copies(device: Device) -> tuple[float, ...]:

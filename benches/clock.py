@@ -6,16 +6,20 @@ On a GPU a lap of short calls is captured once and replayed as a graph: what is 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import torch
 
 from benches.device import Device
+from benches.frame import failure
 
 GRAPH_BELOW_S = 1e-3  # a call, as Python issues it: whatever takes a GPU less than 0.1 ms is among them
 LONGEST_S = {"cuda": 0.02, "cpu": 0.05}  # of one measurement, unless a single lap takes longer
+MOST_CALLS = 1_024  # of a lap
 
+Lap = Callable[[], object]
 Timing = Literal["clock", "events", "graph"]
 
 
@@ -27,17 +31,34 @@ class Measured(NamedTuple):
     note: str | None = None
 
 
-def measure(lap: Callable[[], object], calls: int, device: Device) -> Measured:
+class Turns(NamedTuple):
+    """Seconds a call of each way in every round, and what measured all of them."""
+
+    seconds: dict[str, list[float]]
+    timings: dict[str, Timing]
+    notes: set[str]
+
+    def details(self, name: str) -> dict[str, str]:
+        """For the row of a way."""
+        return {"timing": self.timings[name]} | ({"note": "; ".join(sorted(self.notes))} if self.notes else {})
+
+
+def calls_of(size: int, device: Device, most: int = MOST_CALLS) -> int:
+    """How many inputs of so many bytes go round: together more than four times what the cache holds."""
+    return min(most, max(2, 4 * device.cache // size + 1))
+
+
+def measure(lap: Lap, calls: int, device: Device, *, may_replay: bool = True) -> Measured:
     """Time a lap of so many calls, after one that warms up, on PyTorch's current stream: see `Device.stream`."""
     lap()
     once = _seconds(lap, 1, device)
     timing, note = ("events" if device.is_gpu else "clock"), None
-    if device.is_gpu and once / calls < GRAPH_BELOW_S:
+    if may_replay and device.is_gpu and once / calls < GRAPH_BELOW_S:
         try:
             lap, timing = _captured(lap), "graph"
         except RuntimeError as error:  # something in it waits for the GPU, or is not PyTorch's
             torch.cuda.synchronize()
-            note = f"no graph: {str(error).splitlines()[0]}"
+            note = f"no graph: {failure(error)}"
         else:
             lap()
             once = _seconds(lap, 1, device)
@@ -47,16 +68,35 @@ def measure(lap: Callable[[], object], calls: int, device: Device) -> Measured:
     return Measured(_seconds(lap, repeats, device) / repeats / calls, timing, note)
 
 
-def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int, device: Device) -> dict[str, list[float]]:
-    """Seconds of each way in every round; the next round goes through them the other way."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+def in_turns(laps: Callable[[int], Mapping[str, Lap]], calls: int, rounds: int, device: Device) -> Turns:
+    """The laps of each round, of so many calls; the next round goes through them the other way.
+
+    Where one of them cannot be replayed as a graph, none is: all are timed as Python issues them, from the first on.
+    """
+    turns = _turns(laps, calls, rounds, device, may_replay=True)
+    if turns.notes:
+        return _turns(laps, calls, rounds, device, may_replay=False)._replace(notes=turns.notes)
+    return turns
+
+
+def _turns(
+    laps: Callable[[int], Mapping[str, Lap]], calls: int, rounds: int, device: Device, may_replay: bool
+) -> Turns:
+    """It ends with the round in which something cannot be replayed."""
+    turns = Turns(defaultdict(list), {}, set())
     for number in range(rounds):
+        ways = laps(number)
         for name in ways if number % 2 == 0 else reversed([*ways]):
-            seconds[name].append(measure(ways[name], 1, device).seconds)
-    return seconds
+            seconds, turns.timings[name], note = measure(ways[name], calls, device, may_replay=may_replay)
+            turns.seconds[name].append(seconds)
+            if note:
+                turns.notes.add(f"{name}: {note}")
+        if turns.notes:
+            break
+    return turns
 
 
-def _seconds(lap: Callable[[], object], repeats: int, device: Device) -> float:
+def _seconds(lap: Lap, repeats: int, device: Device) -> float:
     """Of all repeats together."""
     if not device.is_gpu:
         start = time.perf_counter()
@@ -73,7 +113,7 @@ def _seconds(lap: Callable[[], object], repeats: int, device: Device) -> float:
     return begin.elapsed_time(end) / 1e3
 
 
-def _captured(lap: Callable[[], object]) -> Callable[[], object]:
+def _captured(lap: Lap) -> Lap:
     """On the current stream, where forward ran: backward would run nowhere else."""
     graph = torch.cuda.CUDAGraph()
     torch.cuda.synchronize()

@@ -98,6 +98,11 @@ class Timings:
             yield Row(self._bench, what, "ms", self._command, tuple(1e3 * s for s in walls))
 
 
+def failure(error: BaseException) -> str:
+    """What it is and the first line of what it says: columns have one line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
 def _now() -> tuple[float, float]:
     """Seconds of wall, and of processor in all threads of this process."""
     return time.perf_counter(), time.process_time()

@@ -16,13 +16,12 @@ from torch import Tensor
 
 from avctl.kernels.cases import Case, Draw, Inputs, Outputs, Work
 from avctl.kernels.exact import judge
-from benches.clock import measure
+from benches.clock import calls_of, measure
 from benches.device import Device
-from benches.frame import Row
+from benches.frame import Row, failure
 from benches.providers import Absent, Provider, providers
 
 ROUNDS = 6
-MOST_CALLS = 1_024  # of a lap
 
 
 class Ceilings(NamedTuple):
@@ -62,7 +61,7 @@ def race(
     """
     first = case.make(rows, width, Draw(device.dtype, device.torch, seed=0))
     one = sum(x.numel() * x.itemsize for x in first.all_tensors())
-    calls = min(MOST_CALLS, max(2, 4 * device.cache // one + 1))
+    calls = calls_of(one, device)
     lanes, refused = _admitted(case, first, who(case, first))
     is_trained = "backward" in case.passes()
     with torch.no_grad():
@@ -99,7 +98,7 @@ def _refusal(provider: Provider, case: Case, inputs: Inputs) -> str | None:
     """Why a provider is not timed."""
     try:
         own = provider.prepare(inputs)
-        _leave_nan_behind(inputs.tensors)
+        leave_nan_behind(inputs.tensors)
         errors = judge(
             lambda *tensors: provider.operation(*tensors, *own.rest),
             lambda *tensors: case.reference(*tensors, *inputs.rest),
@@ -108,14 +107,14 @@ def _refusal(provider: Provider, case: Case, inputs: Inputs) -> str | None:
             is_trained="backward" in case.passes(),
         )
     except Exception as error:  # another library may raise anything; that is what its row says
-        return f"does not run: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return f"does not run: {failure(error)}"
     if not errors.are_allowed:
         found, allowed = (" ".join(f"{error:.2g}" for error in each) for each in errors)
         return f"is not exact: errors {found}, allowed {allowed}"
     return None
 
 
-def _leave_nan_behind(tensors: Sequence[Tensor]) -> None:
+def leave_nan_behind(tensors: Sequence[Tensor]) -> None:
     """What is allocated next is likely to be memory full of NaN: a number that nobody writes is not right by chance."""
     poison = [torch.full_like(x, torch.nan) for x in tensors for _ in range(2)]
     del poison

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from avctl.kernels.cases import CASES
+from benches import kernels
 from benches.roofline import roofline
 
 Figure = dict[str, Any]  # a line of results
@@ -26,13 +28,14 @@ def report(file: Path, svg: Path | None) -> None:
 
 
 def newest_run(file: Path) -> list[Figure]:
-    """Its rows. ClickException where the file has none of kernels."""
+    """Rows of kernels, and of the ceilings that were measured for them. ClickException where the file has none."""
     rows = [json.loads(line) for line in file.read_text().splitlines()]
-    timed = [row for row in rows if row["bench"] == "ceilings"]
-    if not timed:
+    ceilings = [row for row in rows if row["bench"] == "ceilings" and row["command"] == kernels.COMMAND]
+    newest = max((row["time"] for row in ceilings), default=None)
+    found = [row for row in rows if row["time"] == newest and row["bench"] in CASES]
+    if not found:
         raise click.ClickException(f"{file} has no run of kernels")
-    newest = max(row["time"] for row in timed)
-    return [row for row in rows if row["time"] == newest]
+    return [row for row in ceilings if row["time"] == newest][-2:] + found  # a copy, a matrix product
 
 
 def markdown(rows: Sequence[Figure]) -> str:

@@ -70,7 +70,7 @@ def rows(on: Device | None = None, until: float = float("inf")) -> Iterator[Row]
     `until`, a time of `time.monotonic`, is not run, and says so."""
     on = on or device()
     with on.stream():
-        known = {row.what: row for row in ceilings.rows(on)}
+        known = {row.what: row for row in ceilings.rows(on, COMMAND)}
         yield from known.values()
         for shape in shapes(on):
             if time.monotonic() > until:
@@ -95,7 +95,8 @@ def _race(shape: Shape, on: Device, flops_s: float) -> Iterator[Row]:
     everybody = [_runs(each) for each in (*_ours(shape, on), _diffusers(shape, on))]
     ways = [way for way in everybody if isinstance(way, Way)]
     kept = {way.name: _kept_bytes(way) if on.is_gpu else None for way in ways}
-    seconds = in_turns({way.name: way.train for way in ways}, ROUNDS, on)
+    laps = {way.name: way.train for way in ways}
+    seconds = in_turns(lambda number: laps, 1, ROUNDS, on).seconds
     tokens = sum(grid.pictures + grid.sounds for grid in shape.clips)
     about = identity(on) | state(on) | {"dtype": str(on.dtype).removeprefix("torch."), "tokens": tokens}
     for each in everybody:

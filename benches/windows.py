@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from math import inf
 from typing import Any, NamedTuple
@@ -26,15 +26,17 @@ from avctl.kernels.exact import judge
 from avctl.kernels.segments import segments
 from avctl.kernels.windows import BlockMap, Live, count_live, live
 from benches import ceilings
-from benches.clock import in_turns
+from benches.clock import MOST_CALLS, Lap, calls_of, in_turns
 from benches.device import Device, device, identity, state
-from benches.frame import Row
+from benches.frame import Row, failure
+from benches.race import leave_nan_behind
 
 BENCH, COMMAND = "windows", "python -m benches windows"
 CASE = CASES["av_window_attention"]
 GPU_SIZES = ((32_000, 2_048), (16_000, 3_072))  # tokens of clips of 16,000, and channels of all heads
 CPU_SIZES = ((8_192, 256),)
 ROUNDS = 7
+CALLS = {"cuda": MOST_CALLS, "cpu": 2}  # of a lap, at most: a processor computes much longer than it reads
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -52,33 +54,42 @@ def rows(on: Device | None = None, until: float = inf) -> Iterator[Row]:
     keep_freed_memory()
     on = on or device()
     with on.stream():
-        found = list(ceilings.rows(on))
+        found = list(ceilings.rows(on, COMMAND))
         yield from found
         (ceiling,) = (1e12 * row.median for row in found if row.what == "matmul")
         for tokens, width in GPU_SIZES if on.is_gpu else CPU_SIZES:
             if time.monotonic() > until:
                 yield Row.too_late(BENCH, f"{tokens:,} tokens of {width:,} channels: everybody", "ms", COMMAND)
                 continue
-            (q, k, v), (map,) = CASE.make(tokens, width, Draw(on.dtype, on.torch, seed=0))
-            yield from _race((q, k, v), map, on, ceiling)
+            yield from _race(tokens, width, on, ceiling)
 
 
-def _race(qkv: tuple[Tensor, ...], map: BlockMap, on: Device, ceiling: float) -> Iterator[Row]:
+def _race(tokens: int, channels: int, on: Device, ceiling: float) -> Iterator[Row]:
+    """Of fresh queries, keys and values in every round, which go round as in `benches.race`."""
+    qkv, map = _inputs(tokens, channels, on, seed=0)
     lives, (tokens, heads, width) = count_live(map), qkv[0].shape
-    shape = {"tokens": tokens, "heads": heads, "width": width, "density": lives.density}
+    calls = calls_of(sum(x.nbytes for x in qkv), on, CALLS[on.torch.type])
+    shape = {"tokens": tokens, "heads": heads, "width": width, "density": lives.density, "calls": calls}
     about = {**shape, "dtype": str(on.dtype).removeprefix("torch."), **identity(on), **state(on)}
     ways = list(_ways(map, lives, on))
     for is_trained in (False, True):
         what = f"{tokens:,} tokens, {lives.density:.0%} of pairs, {'forward and backward' if is_trained else 'forward'}"
         refused = {way.name: _refusal(way, qkv, is_trained) for way in ways}
-        taking_part = {way.name: _call(way, qkv, is_trained) for way in ways if not refused[way.name]}
-        times = in_turns(taking_part, ROUNDS, on)
+        taking_part = [way for way in ways if not refused[way.name]]
+
+        def laps(number: int, taking_part=taking_part, is_trained=is_trained) -> dict[str, Lap]:
+            inputs = [_inputs(tokens, channels, on, seed=number * calls + call)[0] for call in range(calls)]
+            return {way.name: _lap(way, inputs, is_trained) for way in taking_part}
+
+        turns = in_turns(laps, calls, ROUNDS, on)
+        times = turns.seconds
         for way in ways:
             if reason := refused[way.name]:
                 yield Row(BENCH, f"{what}: {way.name}", "ms", COMMAND, (), about | {"provider": way.name}, reason)
                 continue
             rate = sum(flops(way.pairs, heads, width)[: 1 + is_trained]) / statistics.median(times[way.name])
-            details = about | {"provider": way.name, "TFLOP/s": 1e-12 * rate, "of matmul": rate / ceiling}
+            own = {"provider": way.name, "TFLOP/s": 1e-12 * rate, "of matmul": rate / ceiling}
+            details = about | own | turns.details(way.name)
             yield Row(BENCH, f"{what}: {way.name}", "ms", COMMAND, tuple(1e3 * s for s in times[way.name]), details)
         for other in (name for name in times if name != ways[0].name and ways[0].name in times):
             ratios = tuple(b / a for a, b in zip(times[ways[0].name], times[other], strict=True))
@@ -135,15 +146,23 @@ def _masked(map: BlockMap, count: int) -> Attend:
 
 def _refusal(way: Way, qkv: tuple[Tensor, ...], is_trained: bool) -> str | None:
     try:
+        leave_nan_behind(qkv)
         errors = judge(way.attend, partial(CASE.reference, map=way.map), qkv, is_trained=is_trained)
     except Exception as error:  # of kernels and compilers: its row says what
-        return f"does not run: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return f"does not run: {failure(error)}"
     return None if errors.are_allowed else f"is not exact: {errors}"
 
 
-def _call(way: Way, qkv: tuple[Tensor, ...], is_trained: bool) -> Callable[[], object]:
-    q, k, v = (x.detach().requires_grad_(is_trained) for x in qkv)
+def _inputs(tokens: int, channels: int, on: Device, seed: int) -> tuple[tuple[Tensor, ...], BlockMap]:
+    """Queries, keys and values of packed clips, and their windows."""
+    qkv, (map,) = CASE.make(tokens, channels, Draw(on.dtype, on.torch, seed))
+    return qkv, map
+
+
+def _lap(way: Way, inputs: Sequence[tuple[Tensor, ...]], is_trained: bool) -> Lap:
+    """What it makes is kept until all are through: outputs go round in memory as inputs do."""
+    given = [[x.detach().requires_grad_(is_trained) for x in qkv] for qkv in inputs]
     if not is_trained:
-        return lambda: way.attend(q, k, v)
-    upstream = torch.randn_like(q)
-    return lambda: torch.autograd.grad(way.attend(q, k, v), (q, k, v), upstream)
+        return lambda: [way.attend(*qkv) for qkv in given]
+    upstream = [torch.randn_like(q) for q, *_ in given]
+    return lambda: [torch.autograd.grad(way.attend(*qkv), qkv, y) for qkv, y in zip(given, upstream, strict=True)]

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from benches.clock import in_turns, measure
+from benches.clock import Lap, calls_of, in_turns, measure
 from benches.device import Device
 
 HERE = Device(torch.device("cpu"), torch.float32, 2**20)
@@ -35,9 +35,28 @@ def test_ways_take_turns_there_and_back(monkeypatch: pytest.MonkeyPatch) -> None
         called.append(name)
         now[0] += seconds
 
-    ways = {"a": lambda: way("a", 2.0), "b": lambda: way("b", 3.0)}
-    assert in_turns(ways, 3, HERE) == {"a": [2.0] * 3, "b": [3.0] * 3}
-    assert called == list("aabb" + "bbaa" + "aabb")  # each warms up first
+    def laps(number: int) -> dict[str, Lap]:
+        return {"a": lambda: way(f"a{number}", 2.0), "b": lambda: way(f"b{number}", 3.0)}
+
+    turns = in_turns(laps, 2, 3, HERE)
+    assert turns.seconds == {"a": [1.0] * 3, "b": [1.5] * 3}
+    assert called == ["a0", "a0", "b0", "b0", "b1", "b1", "a1", "a1", "a2", "a2", "b2", "b2"]  # each warms up first
+    assert turns.details("a") == {"timing": "clock"}
+
+
+def test_inputs_go_round_until_they_are_more_than_the_cache_holds_four_times() -> None:
+    assert calls_of(2**20, HERE) == 5 and calls_of(2**30, HERE) == 2 and calls_of(2**20, HERE, most=3) == 3
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU answers")
+def test_where_one_way_cannot_be_replayed_none_is() -> None:
+    on = HERE._replace(torch=torch.device("cuda", 0))
+    with on.stream():
+        x = torch.randn(1_000, device="cuda")
+        turns = in_turns(lambda number: {"fine": x.sin, "waits": lambda: x.sum().item()}, 1, 3, on)
+    assert set(turns.timings.values()) == {"events"} and {len(each) for each in turns.seconds.values()} == {3}
+    assert "waits: no graph" in turns.details("fine")["note"]
 
 
 @pytest.mark.gpu

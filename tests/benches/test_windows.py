@@ -16,19 +16,21 @@ HERE = Device(torch.device("cpu"), torch.float32, 2**20)
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch):
-    """Queries, keys and values of a short clip, and their windows; FlexAttention compiles for too long."""
+    """The queries, keys and values that are checked of a short clip, and their windows; FlexAttention compiles for too
+    long."""
 
     def refuse(*qkv: object) -> torch.Tensor:
         raise NotImplementedError("no compiler\nat all")
 
     monkeypatch.setattr(windows, "_flex", lambda map: refuse)
-    qkv, (map,) = windows.CASE.make(700, 32, Draw(torch.float32, "cpu", seed=0))
-    return qkv, map
+    monkeypatch.setattr(windows, "ROUNDS", 2)
+    return windows._inputs(700, 32, HERE, seed=0)
 
 
 def test_everybody_has_a_row_and_a_ratio(small) -> None:
-    qkv, map = small
-    rows = {row.what.split(": ", 1)[1]: row for row in windows._race(qkv, map, HERE, 1e12) if "backward" in row.what}
+    _, map = small
+    rows = {row.what.split(": ", 1)[1]: row for row in windows._race(700, 32, HERE, 1e12) if "backward" in row.what}
+    assert rows["avctl"].details["calls"] == 2 and rows["avctl"].details["timing"] == "clock"
     assert [*rows] == ["avctl", "FlexAttention", "mask", "dense", "mask over avctl", "dense over avctl"]
     assert rows["FlexAttention"].failure == "does not run: NotImplementedError: no compiler"
     for name, pairs in (("avctl", count_live(map).of_blocks), ("dense", 700**2)):
@@ -46,9 +48,9 @@ def test_who_computes_something_else_is_not_timed(small, monkeypatch: pytest.Mon
     wrong = ways["dense"]._replace(map=map)  # as if it were in windows
     assert (windows._refusal(wrong, qkv, is_trained=False) or "").startswith("is not exact")
     monkeypatch.setattr(windows, "_ways", lambda *_: [ways["avctl"], wrong])
-    assert [len(row.values) for row in windows._race(qkv, map, HERE, 1e12)] == [windows.ROUNDS, 0] * 2
+    assert [len(row.values) for row in windows._race(700, 32, HERE, 1e12)] == [windows.ROUNDS, 0] * 2
     monkeypatch.setattr(windows, "_ways", lambda *_: [wrong._replace(name="avctl"), ways["mask"]])
-    ours, *others = list(windows._race(qkv, map, HERE, 1e12))[:2]
+    ours, *others = list(windows._race(700, 32, HERE, 1e12))[:2]
     assert ours.failure and ours.details["provider"] == "avctl" and [row.values != () for row in others] == [True]
 
 
