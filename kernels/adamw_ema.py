@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from avctl.kernels.counters import counters
 from avctl.kernels.dispatch import operator, runs_triton, tl, triton
 
 PIECE, BLOCK = 16_384, 512  # numbers that a program takes, and at once
@@ -73,7 +74,7 @@ def adamw_ema_reference(slots: Slots, norm: Tensor, step: int, settings: Setting
 
 
 @triton.jit
-def _norm(addresses_ptr, piece_ptr, begin_ptr, size_ptr, sums_ptr, done_ptr, norm_ptr, num_pieces,
+def _norm(addresses_ptr, piece_ptr, begin_ptr, size_ptr, sums_ptr, ended_ptr, norm_ptr, num_pieces,
           IS_ALIGNED: tl.constexpr, PIECE: tl.constexpr, BLOCK: tl.constexpr, PROGRAMS: tl.constexpr):  # fmt: skip
     """Sums of squares of every so many pieces; the program that ends last adds them up in their order."""
     program = tl.program_id(0)
@@ -95,10 +96,10 @@ def _norm(addresses_ptr, piece_ptr, begin_ptr, size_ptr, sums_ptr, done_ptr, nor
                 total += x * x
         piece += tl.num_programs(0)
     tl.store(sums_ptr + program, tl.sum(total, 0))
-    tl.debug_barrier()
-    if tl.atomic_add(done_ptr, 1) == tl.num_programs(0) - 1:
+    if tl.atomic_add(ended_ptr, 1) == tl.num_programs(0) - 1:  # sees what was stored before the other additions
+        tl.store(ended_ptr, 0)
         every = tl.arange(0, PROGRAMS)
-        sums = tl.load(sums_ptr + every, mask=every < tl.num_programs(0), other=0.0, volatile=True)
+        sums = tl.load(sums_ptr + every, mask=every < tl.num_programs(0), other=0.0)
         tl.store(norm_ptr, tl.sqrt_rn(tl.sum(sums, 0)))
 
 
@@ -113,7 +114,7 @@ def _update(
     weight = tl.load(piece_ptr + tl.program_id(0))
     begin = tl.multiple_of(tl.load(begin_ptr + tl.program_id(0)), PIECE)
     size = tl.load(size_ptr + weight)
-    clip = tl.minimum(tl.div_rn(clip_norm, tl.load(norm_ptr) + 1e-6), 1.0)
+    clip = tl.minimum(tl.div_rn(clip_norm, tl.load(norm_ptr) + 1e-6), 1.0, propagate_nan=tl.PropagateNan.ALL)
     slots = addresses_ptr + weight
     if begin + PIECE <= size:
         for offset in range(0, PIECE, BLOCK):
@@ -183,11 +184,10 @@ def _gradient_norm(gradients: list[Tensor]) -> Tensor:
     pieces = _pieces(tuple(gradient.numel() for gradient in gradients), device)
     programs = max(1, min(PROGRAMS, len(pieces.weight)))
     sums = torch.empty((programs,), dtype=torch.float32, device=device)
-    done = torch.zeros((), dtype=torch.int32, device=device)
     norm = torch.empty((), dtype=torch.float32, device=device)
     addresses, is_aligned = _addresses(gradients, device)
     _norm[(programs,)](
-        addresses, *pieces, sums, done, norm, len(pieces.weight),
+        addresses, *pieces, sums, counters(1, device), norm, len(pieces.weight),
         IS_ALIGNED=is_aligned, PIECE=PIECE, BLOCK=BLOCK, PROGRAMS=PROGRAMS, num_warps=WARPS,
     )  # fmt: skip
     return norm
@@ -224,9 +224,9 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
     """The root of the sum of all squares of gradients, a scalar. ValueError where there are none."""
     if not gradients:
         raise ValueError("there are no gradients")
+    _check({"gradients": gradients})
     if not runs_triton(*gradients):
         return torch.nn.utils.get_total_norm(gradients, foreach=True)
-    _check({"gradients": gradients})
     return _gradient_norm(list(gradients))
 
 
@@ -242,9 +242,9 @@ def adamw_ema(slots: Slots, norm: Tensor, step: int, settings: Settings) -> None
         if tensors or name not in ("averages", "copies")
     ):
         raise ValueError(f"{', '.join(f'{len(tensors)} {name}' for name, tensors in slots._asdict().items())}")
+    _check({name: tensors for name, tensors in slots._asdict().items() if tensors})
     if not runs_triton(*slots.weights):
         return _on_cpu(slots, norm, step, settings)
-    _check({name: tensors for name, tensors in slots._asdict().items() if tensors})
     _apply(
         *(list(tensors) for tensors in slots), norm, settings.clip_norm, settings.betas[1], settings.eps,
         _factors(settings, step),
@@ -279,9 +279,14 @@ def _factors(settings: Settings, step: int) -> list[float]:
 
 def _addresses(tensors: Sequence[Tensor], device: torch.device) -> tuple[Tensor, bool]:
     """Where they are, and whether 16 divides all of it."""
-    addresses = [tensor.data_ptr() for tensor in tensors]
+    addresses = tuple(tensor.data_ptr() for tensor in tensors)
+    return _on_device(addresses, device), not any(address % 16 for address in addresses)
+
+
+@lru_cache(maxsize=64)  # steps find most gradients where they were before, and all else always
+def _on_device(addresses: tuple[int, ...], device: torch.device) -> Tensor:
     held = torch.tensor(addresses, dtype=torch.int64, pin_memory=device.type == "cuda")  # so that nobody waits for it
-    return held.to(device, non_blocking=True), not any(address % 16 for address in addresses)
+    return held.to(device, non_blocking=True)
 
 
 def _check(slots: dict[str, Sequence[Tensor]]) -> None:
@@ -290,7 +295,7 @@ def _check(slots: dict[str, Sequence[Tensor]]) -> None:
     for name, tensors in slots.items():
         wanted = torch.bfloat16 if name == "copies" else torch.float32
         for i, (x, other) in enumerate(zip(tensors, like, strict=True)):
-            if x.shape != other.shape or x.stride() != other.stride() or not _is_dense(x):
+            if x.shape != other.shape or not _are_alike(x, other):
                 raise ValueError(f"{name}[{i}] {tuple(x.shape)} is not laid out as a weight {tuple(other.shape)}")
             if x.dtype != wanted:
                 raise ValueError(f"{name}[{i}] is of {x.dtype}: {wanted} is needed")
@@ -298,6 +303,8 @@ def _check(slots: dict[str, Sequence[Tensor]]) -> None:
                 raise ValueError(f"{name}[{i}] is on another device than {like[0].device}")
 
 
-def _is_dense(x: Tensor) -> bool:
-    """Whether its numbers fill a piece of memory: only then has a tensor that is made like it the same strides."""
-    return torch.empty_like(x, device="meta").stride() == x.stride()
+def _are_alike(x: Tensor, other: Tensor) -> bool:
+    """Whether the numbers of both, of one shape, fill a piece of memory, in the same order."""
+    if x.is_contiguous():
+        return other.is_contiguous()
+    return x.stride() == other.stride() == torch.empty_like(x, device="meta").stride()

@@ -233,9 +233,9 @@ def _swiglu_floor(rows: int, width: int, size: int) -> Mapping[Pass, Work]:
 
 
 def _adamw_ema(rows: int, width: int, draw: Draw) -> Inputs:
-    """Weights, gradients, both moments and averages of a matrix."""
+    """Weights, gradients, both moments, averages and the copy of a matrix."""
     weight, gradient, first, second, average = (draw.normal(rows, width, dtype=torch.float32) for _ in range(5))
-    return Inputs((weight, gradient, first, second.square(), average))
+    return Inputs((weight, gradient, first, second.square(), average, draw.normal(rows, width, dtype=torch.bfloat16)))
 
 
 def _adamw_ema_step(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -251,8 +251,8 @@ def _adamw_ema_reference(*tensors: Tensor) -> tuple[Tensor, ...]:
 
 
 def _adamw_ema_floor(rows: int, width: int, size: int) -> Mapping[Pass, Work]:
-    """In float32: reads the gradient for its norm; reads all five, writes all but the gradient."""
-    return {"forward": Work(10 * rows * width * 4)}
+    """In float32: reads the gradient for its norm; reads all but the copy, writes all but the gradient."""
+    return {"forward": Work(rows * width * (10 * 4 + 2))}
 
 
 LATENTS = 64  # numbers of a token of latents
@@ -288,8 +288,8 @@ def _flow_loss_reference(output: Tensor, clean: Tensor, t: Tensor, share: Tensor
 
 
 def _flow_loss_floor(rows: int, width: int, size: int) -> Mapping[Pass, Work]:
-    """Reads the output, and in float32 clean tokens; writes the gradient in float32, which backward only scales."""
-    return {"forward": Work(rows * LATENTS * (size + 4 + 4))}
+    """Reads the output, and in float32 clean tokens; reads them again, writes the gradient."""
+    return {"forward": Work(rows * LATENTS * (size + 4)), "backward": Work(rows * LATENTS * (2 * size + 4))}
 
 
 def _guided_euler_step(rows: int, width: int, draw: Draw) -> Inputs:

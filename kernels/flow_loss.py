@@ -7,11 +7,13 @@ loss there with its gradient.
 
 S tokens of M numbers are those of n clips, packed (see kernels/segments.py). The noise is made of a seed a clip, here
 and again in the loss (see kernels/philox.py), and is the same in whatever pack a clip stands; velocity = (x1 - x_t) /
-(1 - t), so the weight makes both errors one. The kernels move two numbers for each of the tokens' to mix, and three for
-the loss with its gradient.
+(1 - t), so the weight makes both errors one. The kernels, one each, move two numbers for each of the tokens' to mix,
+two for the loss and three for its gradient:
 
-The kernel of the loss makes its gradient as well, which backward only scales. Each program writes the sum over its part
-of a clip, and the one that ends last adds them up in their order: the loss does not depend on which one that was.
+    doutput[s] = 2 dloss share[s] w (output[s] - target[s]) / M
+
+Nothing but the inputs is saved. Each program writes the sum over its part of a clip, and the one that ends last adds
+them up in their order: the loss does not depend on which one that was.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from avctl.kernels.counters import counters
 from avctl.kernels.dispatch import operator, runs_triton, tl, triton
 from avctl.kernels.philox import noise, noise_reference
 from avctl.kernels.rows import check_formats, check_one_a_token, check_rows, refuse_gradients
@@ -68,29 +71,75 @@ def _noise(clean: Tensor, seeds: Tensor, clips: Segments) -> Tensor:
 
 
 @triton.jit
-def _mix(clean_ptr, t_ptr, given_ptr, seeds_ptr, cu_seqlens_ptr, mixed_ptr, M, BLOCK: tl.constexpr):
-    clip = tl.program_id(1).to(tl.int64)
-    token = tl.load(cu_seqlens_ptr + clip).to(tl.int64)  # the first of the clip
-    first = tl.program_id(0) * BLOCK
-    element = first + tl.arange(0, BLOCK)
-    ok = element < (tl.load(cu_seqlens_ptr + clip + 1) - token) * M
-    clean = tl.load(clean_ptr + token * M + element, mask=ok, other=0.0).to(tl.float32)
-    t = tl.load(t_ptr + clip).to(tl.float32)
-    mixed = t * clean + (1 - t) * noise(tl.load(seeds_ptr + clip), first, BLOCK)
-    is_given = tl.load(given_ptr + token + element // M, mask=ok, other=1.0) > 0
-    tl.store(mixed_ptr + token * M + element, tl.where(is_given, clean, mixed), mask=ok)
+def _mix(clean_ptr, t_ptr, given_ptr, seeds_ptr, cu_seqlens_ptr, mixed_ptr, M: tl.constexpr, BLOCK: tl.constexpr):
+    clip, token, size, first = _part(cu_seqlens_ptr, M, BLOCK)
+    if first < size:
+        element = first + tl.arange(0, BLOCK)
+        ok = element < size
+        clean = tl.load(clean_ptr + token * M + element, mask=ok, other=0.0).to(tl.float32)
+        t = tl.load(t_ptr + clip).to(tl.float32)
+        mixed = t * clean + (1 - t) * noise(tl.load(seeds_ptr + clip), first, BLOCK)
+        is_given = tl.load(given_ptr + token + element // M, mask=ok, other=1.0) > 0
+        tl.store(mixed_ptr + token * M + element, tl.where(is_given, clean, mixed), mask=ok)
 
 
 @triton.jit
 def _loss(
-    output_ptr, clean_ptr, t_ptr, share_ptr, seeds_ptr, cu_seqlens_ptr, gradient_ptr, sums_ptr, ended_ptr, loss_ptr, M,
-    max_weight, VELOCITY: tl.constexpr, BLOCK: tl.constexpr, SUMS: tl.constexpr,
+    output_ptr, clean_ptr, t_ptr, share_ptr, seeds_ptr, cu_seqlens_ptr, sums_ptr, ended_ptr, loss_ptr, max_weight,
+    M: tl.constexpr, VELOCITY: tl.constexpr, BLOCK: tl.constexpr, SUMS: tl.constexpr,
 ):  # fmt: skip
+    clip, token, size, first = _part(cu_seqlens_ptr, M, BLOCK)
+    parts = tl.maximum(tl.cdiv(size, BLOCK), 1)
+    if tl.program_id(0) < parts:
+        error, counted = _errors(
+            output_ptr, clean_ptr, t_ptr, share_ptr, seeds_ptr, clip, token, size, first, max_weight, M, VELOCITY, BLOCK
+        )
+        sums_ptr += clip * tl.num_programs(0)
+        tl.store(sums_ptr + tl.program_id(0), tl.sum(error * counted))
+        if tl.atomic_add(ended_ptr + clip, 1) == parts - 1:  # sees what was stored before the other additions
+            tl.store(ended_ptr + clip, 0)
+            total = tl.zeros((SUMS,), tl.float32)
+            part = tl.arange(0, SUMS)
+            begin = 0
+            while begin < parts:
+                total += tl.load(sums_ptr + begin + part, mask=begin + part < parts, other=0.0)
+                begin += SUMS
+            tl.store(loss_ptr + clip, tl.sum(total))
+
+
+@triton.jit
+def _loss_backward(
+    dloss_ptr, output_ptr, clean_ptr, t_ptr, share_ptr, seeds_ptr, cu_seqlens_ptr, doutput_ptr, max_weight,
+    M: tl.constexpr, VELOCITY: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    clip, token, size, first = _part(cu_seqlens_ptr, M, BLOCK)
+    if first < size:
+        _, counted = _errors(
+            output_ptr, clean_ptr, t_ptr, share_ptr, seeds_ptr, clip, token, size, first, max_weight, M, VELOCITY, BLOCK
+        )
+        element = first + tl.arange(0, BLOCK)
+        doutput = 2 * tl.load(dloss_ptr + clip) * counted
+        tl.store(doutput_ptr + token * M + element, doutput, mask=element < size)
+
+
+@triton.jit
+def _part(cu_seqlens_ptr, M: tl.constexpr, BLOCK: tl.constexpr):
+    """The clip of a program, its first token and its numbers, and the first of them that is the program's. Programs of
+    clips that are shorter than the longest may have none."""
     clip = tl.program_id(1).to(tl.int64)
-    token = tl.load(cu_seqlens_ptr + clip).to(tl.int64)  # the first of the clip
-    first = tl.program_id(0) * BLOCK
+    token = tl.load(cu_seqlens_ptr + clip).to(tl.int64)
+    size = (tl.load(cu_seqlens_ptr + clip + 1) - token) * M
+    return clip, token, size, tl.program_id(0) * BLOCK
+
+
+@triton.jit
+def _errors(
+    output_ptr, clean_ptr, t_ptr, share_ptr, seeds_ptr, clip, token, size, first, max_weight, M: tl.constexpr,
+    VELOCITY: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Of each number, (BLOCK,), and the same as it counts in the loss; zeros where it does not."""
     element = first + tl.arange(0, BLOCK)
-    ok = element < (tl.load(cu_seqlens_ptr + clip + 1) - token) * M
+    ok = element < size
     error = tl.load(output_ptr + token * M + element, mask=ok, other=0.0).to(tl.float32)
     error -= tl.load(clean_ptr + token * M + element, mask=ok, other=0.0).to(tl.float32)
     if VELOCITY:
@@ -100,19 +149,8 @@ def _loss(
         remaining = 1 - tl.load(t_ptr + clip).to(tl.float64)  # all of the clip is rounded as its weight is
         weight = tl.minimum(1 / (remaining * remaining), max_weight)
     share = tl.load(share_ptr + token + element // M, mask=ok, other=0.0).to(tl.float32)
-    weighted = tl.where(share > 0, error * share, 0.0) * (weight / M).to(tl.float32)
-    tl.store(gradient_ptr + token * M + element, 2 * weighted, mask=ok)
-    tiles = tl.num_programs(0)
-    sums_ptr += clip * tiles
-    tl.store(sums_ptr + tl.program_id(0), tl.sum(tl.where(share > 0, error * weighted, 0.0)))
-    if tl.atomic_add(ended_ptr + clip, 1) == tiles - 1:  # sees what was stored before the other additions
-        total = tl.zeros((SUMS,), tl.float32)
-        tile = tl.arange(0, SUMS)
-        begin = 0
-        while begin < tiles:
-            total += tl.load(sums_ptr + begin + tile, mask=begin + tile < tiles, other=0.0)
-            begin += SUMS
-        tl.store(loss_ptr + clip, tl.sum(total))
+    error = tl.where(share > 0, error, 0.0)
+    return error, error * share * (weight / M).to(tl.float32)
 
 
 @operator("avctl::flow_mix")
@@ -122,7 +160,7 @@ def _apply_mix(clean: Tensor, t: Tensor, given: Tensor, seeds: Tensor, cu_seqlen
     mixed = torch.empty(clean.shape, dtype=clean.dtype, device=clean.device)
     if clean.numel():
         M = clean.shape[1]
-        _mix[_grid(M, cu_seqlens, longest)](clean, t, given, seeds, cu_seqlens, mixed, M, BLOCK=BLOCK)
+        _mix[_grid(M, cu_seqlens, longest)](clean, t, given, seeds, cu_seqlens, mixed, M=M, BLOCK=BLOCK)
     return mixed
 
 
@@ -135,47 +173,54 @@ def _(clean: Tensor, *_: object) -> Tensor:
 def _apply_loss(
     output: Tensor, clean: Tensor, t: Tensor, share: Tensor, seeds: Tensor, cu_seqlens: Tensor, longest: int,
     is_velocity: bool, max_weight: float,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The loss (n,), and its gradient for the output (S, M): float32, so that it is rounded once, scaled."""
+) -> Tensor:  # fmt: skip
+    """(n,) float32."""
     output, clean, t, share, seeds = (x.contiguous() for x in (output, clean, t, share, seeds))
-    loss, gradient = _like_results(output, cu_seqlens)
-    if len(loss):
-        M, (tiles, clips) = output.shape[1], _grid(output.shape[1], cu_seqlens, longest)
-        sums = torch.empty((clips, tiles), dtype=torch.float32, device=output.device)
-        ended = torch.zeros(clips, dtype=torch.int32, device=output.device)
-        tensors = output, clean, t, share, seeds, cu_seqlens, gradient, sums, ended, loss
-        _loss[tiles, clips](*tensors, M, max_weight, VELOCITY=is_velocity, BLOCK=BLOCK, SUMS=SUMS)
-    return loss, gradient
+    M, (parts, clips) = output.shape[1], _grid(output.shape[1], cu_seqlens, longest)
+    loss = torch.empty((clips,), dtype=torch.float32, device=output.device)
+    if clips:
+        sums = torch.empty((clips, parts), dtype=torch.float32, device=output.device)
+        tensors = output, clean, t, share, seeds, cu_seqlens, sums, counters(clips, output.device), loss
+        _loss[parts, clips](*tensors, max_weight, M=M, VELOCITY=is_velocity, BLOCK=BLOCK, SUMS=SUMS)
+    return loss
 
 
 @_apply_loss.register_fake
-def _(output: Tensor, clean: Tensor, t: Tensor, share: Tensor, seeds: Tensor, cu_seqlens: Tensor, *_: object) -> tuple:
-    return _like_results(output, cu_seqlens)
+def _(output: Tensor, clean: Tensor, t: Tensor, share: Tensor, seeds: Tensor, cu_seqlens: Tensor, *_: object) -> Tensor:
+    return torch.empty((len(cu_seqlens) - 1,), dtype=torch.float32, device=output.device)
+
+
+@operator("avctl::flow_loss_backward")
+def _apply_loss_backward(
+    dloss: Tensor, output: Tensor, clean: Tensor, t: Tensor, share: Tensor, seeds: Tensor, cu_seqlens: Tensor,
+    longest: int, is_velocity: bool, max_weight: float,
+) -> Tensor:  # fmt: skip
+    """(S, M) in the format of the output."""
+    dloss, output, clean, t, share, seeds = (x.contiguous() for x in (dloss, output, clean, t, share, seeds))
+    doutput = torch.empty(output.shape, dtype=output.dtype, device=output.device)
+    if output.numel():
+        M, tensors = output.shape[1], (dloss, output, clean, t, share, seeds, cu_seqlens, doutput)
+        _loss_backward[_grid(M, cu_seqlens, longest)](*tensors, max_weight, M=M, VELOCITY=is_velocity, BLOCK=BLOCK)
+    return doutput
+
+
+@_apply_loss_backward.register_fake
+def _(dloss: Tensor, output: Tensor, *_: object) -> Tensor:
+    return torch.empty(output.shape, dtype=output.dtype, device=output.device)
 
 
 def _grid(M: int, cu_seqlens: Tensor, longest: int) -> tuple[int, int]:
-    """Programs of a clip, at least one, and clips."""
+    """Programs of the longest clip, at least one, and clips."""
     return max(1, triton.cdiv(longest * M, BLOCK)), len(cu_seqlens) - 1
 
 
-def _like_results(output: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
-    loss = torch.empty((len(cu_seqlens) - 1,), dtype=torch.float32, device=output.device)
-    return loss, torch.empty(output.shape, dtype=torch.float32, device=output.device)
+def _save(ctx, inputs: tuple, output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:6])
+    ctx.numbers = inputs[6:]
 
 
-def _save(ctx, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-    ctx.set_materialize_grads(False)  # there is none for the gradient, and no zeros in its place
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(output[1], inputs[5])
-    ctx.format, ctx.longest = inputs[0].dtype, inputs[6]
-
-
-def _differentiate(ctx, dloss: Tensor, _: None) -> tuple:
-    gradient, cu_seqlens = ctx.saved_tensors
-    of_tokens = _of_tokens(dloss, gradient, Segments(cu_seqlens, ctx.longest))
-    doutput = torch.empty(gradient.shape, dtype=ctx.format, device=gradient.device)
-    torch.mul(gradient, of_tokens, out=doutput)
-    return doutput, *(None,) * 8
+def _differentiate(ctx, dloss: Tensor) -> tuple:
+    return _apply_loss_backward(dloss, *ctx.saved_tensors, *ctx.numbers), *(None,) * 8
 
 
 _apply_loss.register_autograd(_differentiate, setup_context=_save)
@@ -210,7 +255,7 @@ def flow_loss(
     refuse_gradients(clean=clean, t=t, share=share)
     if not runs_triton(output, clean, t, share):
         return flow_loss_reference(output, clean, t, share, seeds, clips, predict, max_weight)
-    return _apply_loss(output, clean, t, share, seeds, *clips, predict == "velocity", max_weight)[0]
+    return _apply_loss(output, clean, t, share, seeds, *clips, predict == "velocity", max_weight)
 
 
 def _check_clips(clean: Tensor, t: Tensor, seeds: Tensor, clips: Segments) -> None:

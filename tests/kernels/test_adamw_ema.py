@@ -39,13 +39,8 @@ def cloned(slots: Slots) -> Slots:
 
 
 def bits(slots: Slots) -> list[Tensor]:
-    """What a step writes in float32."""
-    return [x for name in ("weights", "first", "second", "averages") for x in getattr(slots, name)]
-
-
-def cut(x: Tensor) -> Tensor:
-    """In bfloat16 as Triton's interpreter rounds: towards zero."""
-    return (x.view(torch.int32) >> 16 << 16).view(torch.float32).bfloat16()
+    """What a step writes."""
+    return [x for name in ("weights", "first", "second", "averages", "copies") for x in getattr(slots, name)]
 
 
 @pytest.mark.parametrize(("is_averaged", "has_copies"), [(True, True), (True, False), (False, True), (False, False)])
@@ -61,9 +56,7 @@ def test_it_is_the_reference_to_the_bit(
     adamw_ema(slots, norm, step, SETTINGS)
     adamw_ema_reference(expected, norm, step, SETTINGS)
     assert all(torch.equal(a, b) for a, b in zip(bits(slots), bits(expected), strict=True))
-    if has_copies:
-        assert all(torch.equal(c, w.bfloat16()) for c, w in zip(expected.copies, expected.weights, strict=True))
-        assert all(torch.equal(c, cut(w)) for c, w in zip(slots.copies, slots.weights, strict=True))
+    assert all(torch.equal(c, w.bfloat16()) for c, w in zip(expected.copies, expected.weights, strict=has_copies))
 
 
 def test_many_steps_are_those_of_pytorch(interpreted: None) -> None:
@@ -93,7 +86,8 @@ def test_a_cpu_takes_the_same_step() -> None:
     assert torch.allclose(norm, gradient_norm_reference(expected.gradients))
     adamw_ema(slots, norm, 7, SETTINGS)
     adamw_ema_reference(expected, norm, 7, SETTINGS)
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(bits(slots), bits(expected), strict=True))
+    pairs = zip(bits(slots._replace(copies=[])), bits(expected._replace(copies=[])), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
     assert all(torch.equal(c, w.bfloat16()) for c, w in zip(slots.copies, slots.weights, strict=True))
 
 
@@ -103,6 +97,34 @@ def test_the_norm_does_not_depend_on_what_ended_first(interpreted: None) -> None
     assert torch.equal(norm, gradient_norm(gradients)) and torch.allclose(norm, gradient_norm_reference(gradients))
     gradients[3][PIECE] = torch.inf
     assert gradient_norm(gradients).isinf()
+
+
+def test_what_is_not_finite_is_not_clipped_away(interpreted: None) -> None:
+    """Nobody applies such gradients; whoever does is to see it."""
+    slots, expected = case(), case()
+    for each in (slots, expected):
+        each.gradients[1][0, 3] = torch.nan
+    norm = gradient_norm(slots.gradients)
+    adamw_ema(slots, norm, 1, SETTINGS)
+    adamw_ema_reference(expected, norm, 1, SETTINGS)
+    assert norm.isnan() and all(weight.isnan().all() for weight in slots.weights)
+    assert all(torch.equal(a.isnan(), b.isnan()) for a, b in zip(bits(slots), bits(expected), strict=True))
+
+
+def test_tensors_may_be_laid_out_in_any_order_without_gaps(interpreted: None) -> None:
+    """As weights of convolutions are, and those with axes of one number, whose strides mean nothing."""
+    shapes = ((2, 3, 4), (1, 4, 8))
+    slots, expected = case(shapes), case(shapes)
+
+    def permuted(x: Tensor) -> Tensor:
+        return x.permute(0, 2, 1).contiguous().permute(0, 2, 1) if len(x) == 2 else x.as_strided(x.shape, (8, 8, 1))
+
+    slots = Slots(*([permuted(x) for x in tensors] for tensors in slots))
+    slots.weights[1].as_strided_((1, 4, 8), (32, 8, 1))
+    norm = gradient_norm(expected.gradients)
+    adamw_ema(slots, norm, 3, SETTINGS)
+    adamw_ema_reference(expected, norm, 3, SETTINGS)
+    assert all(torch.equal(a, b) for a, b in zip(bits(slots), bits(expected), strict=True))
 
 
 def test_nothing_beside_the_weights_is_written(interpreted: None) -> None:
@@ -136,9 +158,7 @@ def test_it_is_an_operator(interpreted: None) -> None:
         (lambda s: s._replace(averages=[x.to("meta") for x in s.averages]), r"averages\[0\] is on another device"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_runs(
-    change: Callable[[Slots], Slots], words: str, interpreted: None
-) -> None:
+def test_what_does_not_fit_is_refused_before_anything_runs(change: Callable[[Slots], Slots], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         adamw_ema(change(case()), torch.ones(()), 1, SETTINGS)
 
