@@ -29,8 +29,11 @@ def test_tiles_cover_the_tokens_of_every_group_once_and_in_order(seed: int, inte
     assert (tiles.begin[rest] == tiles.end[rest]).all()
 
 
+@pytest.mark.parametrize("on_kernels", [True, False])
 @pytest.mark.parametrize("wrong", [-1, 3])
-def test_a_group_that_does_not_exist_is_refused(wrong: int, interpreted: None) -> None:
+def test_a_group_that_does_not_exist_is_refused(wrong: int, on_kernels: bool, request: pytest.FixtureRequest) -> None:
+    if on_kernels:
+        request.getfixturevalue("interpreted")
     with pytest.raises(RuntimeError, match="a token's group is out of range"):
         token_groups(torch.tensor([0, wrong, 2]), 3)
 
