@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import triton.experimental.gluon  # imported at the first launch, when it wants to find things unchanged
@@ -13,7 +14,7 @@ import triton.language.random
 import triton.language.standard
 from torch import Tensor
 from triton.runtime import interpreter
-from triton.runtime.interpreter import InterpretedFunction, _patch_lang
+from triton.runtime.interpreter import InterpretedFunction, InterpreterBuilder, TensorHandle, _patch_lang
 from triton.runtime.jit import JITFunction
 
 from avctl.kernels import groups
@@ -31,6 +32,7 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     however much it does."""
     monkeypatch.setattr(groups, "PROGRAMS", 4)
     monkeypatch.setattr(interpreter, "_patch_lang_tensor", _patch_tensor)
+    monkeypatch.setattr(InterpreterBuilder, "create_fp_trunc", _round)
     language = _patch_lang(triton.language.standard.sum.fn), _patch_lang(runs_triton)  # `tl.core`, and `tl` in ours
     ours = [module for name, module in sys.modules.items() if name.startswith("avctl.kernels.")]
     for place in (*ours, triton.language, triton.language.standard, triton.language.random):  # `tl.sum` is a kernel
@@ -49,6 +51,14 @@ def _patch_tensor(tensor: type, scope: Any) -> None:
     """As Triton does, for NumPy 2.4 as well: an array of one number is no integer, and `range` wants integers."""
     PATCH_TENSOR(tensor, scope)
     scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+
+def _round(self: InterpreterBuilder, x: TensorHandle, dtype: Any) -> TensorHandle:
+    """To the nearest, as a GPU does; Triton's interpreter cuts bits off that bfloat16 has not."""
+    if (x.dtype.scalar, dtype.scalar) != (triton.language.float32, triton.language.bfloat16):
+        return self.cast_impl(x, dtype)
+    rounded = torch.from_numpy(np.array(x.data)).bfloat16().view(torch.uint16)
+    return TensorHandle(rounded.numpy(), dtype.scalar)
 
 
 @pytest.fixture
