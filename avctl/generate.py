@@ -98,6 +98,11 @@ class AVPipeline:
             module.to(self.device)
         return self
 
+    def compile(self) -> AVPipeline:
+        """This pipeline, its transformer compiled by `torch.compile` when it is first used, which takes a minute."""
+        self.model.generator.transformer.compile()
+        return self
+
     def __call__(
         self,
         prompt: str = "",

@@ -13,7 +13,8 @@ PAYS_FROM = 10_000  # steps: on two cores small models had earned a cold start b
 
 
 def compiles(runtime: Runtime, steps: int, device: torch.device) -> bool:
-    """Whether a model that is trained for so many steps is compiled: as `runtime.compile` says, or where it pays.
+    """Whether a model that takes so many steps of training, or what is as long, is compiled: as `runtime.compile` says,
+    or where it pays.
 
     The answer depends on nothing that is measured, so that training twice gives equal bytes. MachineError where it is
     asked for and there is no C++ compiler.

@@ -36,9 +36,7 @@ class Runtime(Spec):
     loaders: int = Field(default=0, ge=0)  # processes that load training batches, 0: a thread of the one that trains
     attention: Attention = "auto"  # who computes it; auto: by a rule, on a GPU the fastest deterministic one, measured
     recompute: Recompute = "auto"  # in backward, instead of keeping it; auto: what is cheap on a GPU, nothing on a CPU
-    compile: bool | None = (
-        None  # the generator, by torch.compile; None: on a CPU, if it trains for 10,000 steps or more
-    )
+    compile: bool | None = None  # the generator, by torch.compile; None: on a CPU, if it trains for 10,000 steps
     log_every: int = Field(default=25, gt=0)  # steps
 
     def on_cpu(self) -> Runtime:

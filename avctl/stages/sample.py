@@ -1,7 +1,8 @@
 """Generate the clips that a recipe asks for, as mp4 files with sound.
 
 Every set is a folder: `clips/00000.mp4` ... and `clips.jsonl`, a row a clip. A batch is made again whole if any of its
-files is missing, because another batch size may round differently. On a CPU each thread makes a batch of its own.
+files is missing, because another batch size may round differently. On a CPU each thread makes a batch of its own, but
+for a compiled model, whose code has threads.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 
 from avctl.codecs.convert import from_pixels, from_samples
+from avctl.compute.compile import compiles
 from avctl.compute.device import prepare
 from avctl.compute.seed import seeded
 from avctl.compute.threads import Threads
@@ -29,6 +31,8 @@ from avctl.models import pretrained
 from avctl.models.text import SentenceText, WordText
 from avctl.schema import Request, Sample, TrainGenerator
 from avctl.store.reader import ClipRow, ClipStore
+
+FORWARDS_A_STEP = 3  # that take as long as a step of training
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ def run(job: Job) -> None:
     sets = _sets(job, recipe.sample, store)
     _warn(job, sets, model.generator.text)
     total, done = sum(len(s.prompts) for s in sets), 0
-    with Threads.on(device) as threads:
+    is_compiled = compiles(recipe.runtime, _steps(recipe.sample, sets) // FORWARDS_A_STEP, device)
+    if is_compiled:
+        pipe.compile()
+    with Threads(1) if is_compiled else Threads.on(device) as threads:
         for each in sets:
             batches = list(each.batches(recipe.sample.batch))
             for first in range(0, len(batches), threads.count):
@@ -70,6 +77,11 @@ def run(job: Job) -> None:
         job.report.note(f"attention was computed by {ran}")
     names = [{"name": s.name, "task": s.request.task, "split": s.request.split if s.rows else None} for s in sets]
     write_text(job.out / "sets.json", json.dumps(names, indent=1) + "\n")
+
+
+def _steps(sample: Sample, sets: Sequence[Set]) -> int:
+    """Of the solver, in all batches."""
+    return sample.steps * sum(len(list(each.batches(sample.batch))) for each in sets)
 
 
 def _sets(job: Job, sample: Sample, store: ClipStore) -> list[Set]:

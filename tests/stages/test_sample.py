@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch._dynamo.utils
 
 from avctl.job import InputError, Interrupted, Job
 from avctl.recipe import replace
@@ -181,3 +182,20 @@ def test_other_seeds_make_other_clips(sampling: Callable[..., Job], tiny: Recipe
     sample.run(Job(other.recipe.model_copy(update={"seed": 1}), other.inputs, other.out, other.report, other.stop))
     name = "text_to_both-test/clips/00000.mp4"
     assert contents(first.out)[name] != contents(other.out)[name]
+
+
+@pytest.mark.slow
+def test_a_compiled_model_makes_the_same_clips(sampling: Callable[..., Job]) -> None:
+    plain, compiled = (sampling(Request(count=3), out=name) for name in ("plain", "compiled"))
+    runtime = compiled.recipe.runtime.model_copy(update={"compile": True})
+    compiled = dataclasses.replace(compiled, recipe=compiled.recipe.model_copy(update={"runtime": runtime}))
+    torch._dynamo.utils.counters.clear()
+    graphs = []
+    for job in (plain, compiled):
+        sample.run(job)
+        graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert graphs[0] == 0 < graphs[1]
+    films = [[film(path)[0] for path in sorted(job.out.rglob("*.mp4"))] for job in (plain, compiled)]
+    assert [len(each) for each in films] == [3, 3]
+    differences = [np.abs(a.astype(int) - b).mean() for a, b in zip(*films, strict=True)]
+    assert max(differences) < 2  # grey levels: it rounds otherwise
