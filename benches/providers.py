@@ -19,6 +19,7 @@ from avctl.kernels.cases import OPTIMIZER, Case, Inputs, Outputs
 from avctl.kernels.dispatch import runs_triton
 from avctl.kernels.groups import TokenGroups
 from avctl.kernels.rows import EPS
+from benches.frame import failure
 
 
 def _as_it_is(inputs: Inputs) -> Inputs:
@@ -43,11 +44,12 @@ class Absent(NamedTuple):
 
 Peer = Callable[[Any], Provider]  # of the library
 LIBRARIES = {"liger": "liger_kernel.ops", "quack": "quack"}
+WITHOUT_TRITON = {"adamw_ema": "torch._fused_adamw_", "av_window_attention": "processor"}  # others: the reference
 
 
 def providers(case: Case, inputs: Inputs) -> Iterator[Provider | Absent]:
     """Everybody, in the order of the table; avctl first."""
-    backend = "Triton" if runs_triton(*inputs.all_tensors()) else "reference"
+    backend = "Triton" if runs_triton(*inputs.all_tensors()) else WITHOUT_TRITON.get(case.name, "reference")
     yield Provider("avctl", backend, case.operation)
     yield Provider("eager", "PyTorch", case.reference)
     yield Provider("compile", "torch.compile", _compiled(case.reference))
@@ -60,7 +62,7 @@ def providers(case: Case, inputs: Inputs) -> Iterator[Provider | Absent]:
         try:
             yield peer(import_module(package))
         except (ImportError, AttributeError, RuntimeError, OSError) as error:  # whatever a library does at import
-            yield Absent(name, f"does not import: {type(error).__name__}: {_first_line(error)}")
+            yield Absent(name, f"does not import: {failure(error)}")
 
 
 def _compiled(reference: Callable[..., Outputs]) -> Callable[..., Outputs]:
@@ -117,30 +119,34 @@ def _liger_swiglu(liger: Any) -> Provider:
 
 
 def _torch_adamw(foreach: bool) -> Peer:
-    """PyTorch's optimizer, its clipping, and an average by `foreach`."""
+    """PyTorch's optimizer, its clipping, and an average and a copy by `foreach`. It counts its steps itself."""
 
-    def step(torch: Any, weight: Tensor, gradient: Tensor, first: Tensor, second: Tensor, average: Tensor) -> Outputs:
+    def prepare(inputs: Inputs) -> Inputs:
+        return Inputs(inputs.tensors, (torch.full((), 9.0, device=inputs.tensors[0].device),))
+
+    def step(
+        torch: Any, weight: Tensor, gradient: Tensor, first: Tensor, second: Tensor, average: Tensor, *rest: Tensor
+    ) -> Outputs:
+        *copies, count = rest
         norm = torch.nn.utils.get_total_norm([gradient], foreach=True)
         torch._foreach_mul_([gradient], (OPTIMIZER.clip_norm / (norm + 1e-6)).clamp(max=1))
         torch.optim._functional.adamw(
-            [weight], [gradient], [first], [second], [], [torch.full((), 9.0, device=weight.device)],
+            [weight], [gradient], [first], [second], [], [count],
             foreach=foreach, fused=not foreach, capturable=weight.is_cuda, amsgrad=False, beta1=OPTIMIZER.betas[0],
             beta2=OPTIMIZER.betas[1], lr=OPTIMIZER.lr, weight_decay=OPTIMIZER.weight_decay, eps=OPTIMIZER.eps,
             maximize=False,
         )  # fmt: skip
         torch._foreach_lerp_([average], [weight], 1 - OPTIMIZER.decay)
-        return weight, first, second, average
+        if copies:
+            torch._foreach_copy_(copies, [weight])
+        return weight, first, second, average, *copies
 
     name = "foreach" if foreach else "fused"
-    return lambda torch: Provider(name, f"torch.optim.AdamW, {name}", partial(step, torch))
+    return lambda torch: Provider(name, f"torch.optim.AdamW, {name}", partial(step, torch), prepare)
 
 
 def _modulated(normalized: Tensor, scale: Tensor, shift: Tensor, index: Tensor) -> Tensor:
     return torch.addcmul(shift.index_select(0, index), normalized, scale.index_select(0, index))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0]
 
 
 PEERS: Mapping[str, Mapping[str, Peer]] = {

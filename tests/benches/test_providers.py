@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 import torch
 
-from avctl.kernels.cases import CASES, Draw
+from avctl.kernels.cases import CASES, Draw, Inputs
 from avctl.kernels.exact import judge
 from benches.providers import LIBRARIES, PEERS, Absent, Provider, providers
 
@@ -18,7 +18,8 @@ def test_avctl_its_reference_and_every_library_are_named(name: str) -> None:
     found = list(providers(case, case.make(8, 16, Draw(torch.float32, "cpu", 0))))
     of_pytorch = ["fused", "foreach"] if name == "adamw_ema" else []
     assert [each.name for each in found] == ["avctl", "eager", "compile", *LIBRARIES, *of_pytorch]
-    assert isinstance(found[0], Provider) and found[0].backend == "reference"
+    others = {"adamw_ema": "torch._fused_adamw_", "av_window_attention": "processor"}
+    assert isinstance(found[0], Provider) and found[0].backend == others.get(name, "reference")
     for each in found[3:]:
         if isinstance(each, Absent):
             has_peer = each.name in PEERS.get(name, {})
@@ -29,15 +30,19 @@ def test_peers_are_of_cases_that_there_are() -> None:
     assert PEERS.keys() <= CASES.keys()
 
 
+@pytest.mark.parametrize("count", [5, 6])
 @pytest.mark.parametrize("name", ["fused", "foreach"])
-def test_optimizers_of_pytorch_take_the_same_step(name: str) -> None:
+def test_optimizers_of_pytorch_take_the_same_step_with_a_copy_and_without(name: str, count: int) -> None:
     case = CASES["adamw_ema"]
-    inputs = case.make(8, 16, Draw(torch.float32, "cpu", 0))
+    inputs = Inputs(case.make(8, 16, Draw(torch.float32, "cpu", 0)).tensors[:count])
     (peer,) = (each for each in providers(case, inputs) if each.name == name)
     assert isinstance(peer, Provider)
     expected = case.reference(*(x.clone() for x in inputs.tensors))
-    made = peer.operation(*(x.clone() for x in inputs.tensors))
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(made, expected, strict=True))
+    own = peer.prepare(inputs)
+    made = peer.operation(*(x.clone() for x in own.tensors), *own.rest)
+    assert len(made) == len(expected) == count - 1
+    for a, b in zip(made, expected, strict=True):
+        assert torch.allclose(a, b, atol=1e-6, rtol=torch.finfo(b.dtype).eps)
 
 
 def test_a_library_that_is_not_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
