@@ -117,7 +117,7 @@ def _captured(lap: Lap) -> Lap:
     """On the current stream, where forward ran: backward would run nowhere else."""
     graph = torch.cuda.CUDAGraph()
     torch.cuda.synchronize()
-    torch.cuda.empty_cache()  # memory of graphs that are gone comes back no other way, least of all while one is captured
+    torch.cuda.empty_cache()  # memory of graphs that are gone comes back no other way, and not during a capture
     graph.capture_begin()
     try:
         lap()
