@@ -4,6 +4,10 @@ The blocks are those of a model of 2,048 channels, dual ones and single ones, on
 tokens; beside them the same blocks made of references, eager and compiled, and the transformer of LTX-2 in `diffusers`,
 of the same width, with as many blocks. References have the attention of the others, which is chosen as everywhere.
 Operations are counted by PyTorch.
+
+Ways with the same weights are checked first: outputs and the gradient of every weight against references in a wider
+format, float64 on a processor and float32 on a GPU. An error is that of the whole tensor, over its norm; allowed is
+twice that of references in the format of the device and its last place. LTX-2 is another model, and need only run.
 """
 
 from __future__ import annotations
@@ -14,10 +18,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
 from avctl.kernels.attention_choice import use
@@ -30,7 +35,7 @@ from avctl.training.recompute import recompute
 from benches import ceilings
 from benches.clock import in_turns
 from benches.device import Device, device, identity, state
-from benches.frame import Row
+from benches.frame import Row, failure
 
 BENCH, COMMAND = "stack", "python -m benches stack"
 ROUNDS = 5
@@ -47,17 +52,22 @@ class Shape(NamedTuple):
 
 
 class Way(NamedTuple):
-    """A forward pass that gives what is to be differentiated, and by which weights."""
+    """A forward pass to both outputs, and the weights by which it is differentiated."""
 
     name: str
-    forward: Callable[[], Tensor]
+    forward: Callable[[], tuple[Tensor, Tensor]]
     weights: list[nn.Parameter]
     flops: int  # of forward and backward
     inside: Callable[[], AbstractContextManager[None]] = nullcontext
+    is_alike: bool = True  # has the weights of the others
 
-    def train(self) -> None:
+    def train(self) -> list[Tensor]:
+        """Both outputs, and the gradients of all weights; zeros of those that nothing depends on."""
         with self.inside():
-            torch.autograd.grad(self.forward(), self.weights, allow_unused=True)
+            outputs = self.forward()
+            loss = sum((y.float().square().mean() for y in outputs), torch.zeros((), device=outputs[0].device))
+            gradients = torch.autograd.grad(loss, self.weights, allow_unused=True, materialize_grads=True)
+        return [*(y.detach() for y in outputs), *gradients]
 
 
 class Absent(NamedTuple):
@@ -92,11 +102,12 @@ def shapes(on: Device) -> Iterator[Shape]:
 
 
 def _race(shape: Shape, on: Device, flops_s: float) -> Iterator[Row]:
-    everybody = [_runs(each) for each in (*_ours(shape, on), _diffusers(shape, on))]
+    gate = Gate(shape, on)
+    everybody = [_admitted(each, gate) for each in (*_ours(shape, on), _diffusers(shape, on))]
     ways = [way for way in everybody if isinstance(way, Way)]
     kept = {way.name: _kept_bytes(way) if on.is_gpu else None for way in ways}
     laps = {way.name: way.train for way in ways}
-    seconds = in_turns(lambda number: laps, 1, ROUNDS, on).seconds
+    turns = in_turns(lambda number: laps, 1, ROUNDS, on)
     tokens = sum(grid.pictures + grid.sounds for grid in shape.clips)
     about = identity(on) | state(on) | {"dtype": str(on.dtype).removeprefix("torch."), "tokens": tokens}
     for each in everybody:
@@ -104,47 +115,89 @@ def _race(shape: Shape, on: Device, flops_s: float) -> Iterator[Row]:
         if isinstance(each, Absent):
             yield Row(BENCH, what, "tokens/s", COMMAND, (), about | {"provider": each.name}, each.reason)
             continue
-        values = seconds[each.name]
+        values = turns.seconds[each.name]
         of_matmul = each.flops / flops_s / statistics.median(values)
         own = {"provider": each.name, "flops": each.flops, "of_matmul": of_matmul, "kept_bytes": kept[each.name]}
+        own |= turns.details(each.name)
         yield Row(BENCH, what, "tokens/s", COMMAND, tuple(tokens / value for value in values), about | own)
 
 
-def _runs(way: Way | Absent) -> Way | Absent:
+class Gate:
+    """What references make of the same weights and tokens in a wider format, and how far from it others may be."""
+
+    def __init__(self, shape: Shape, on: Device):
+        self.last_place = torch.finfo(on.dtype).eps
+        with references():
+            model, inputs = _model(shape, on)
+            eager = _way("references", model, inputs, on).train()
+            wide = torch.float32 if on.is_gpu else torch.float64
+            inputs = tree_map(lambda x: x.to(wide) if isinstance(x, Tensor) and x.is_floating_point() else x, inputs)
+            self.exact = _way("exact", model.to(wide), inputs, on._replace(dtype=wide)).train()
+        self.allowed = [2 * error + self.last_place for error in self._errors(eager)]
+
+    def refusal(self, way: Way) -> str | None:
+        """Why a way is not timed, which must at least run."""
+        made = way.train()
+        if not way.is_alike:
+            return None
+        pairs = zip(self._errors(made), self.allowed, strict=True)
+        wrong = [f"{error:.2g} where {allowed:.2g} is allowed" for error, allowed in pairs if not error <= allowed]
+        return f"is not exact: {len(wrong)} of {len(made)} tensors, the first {wrong[0]}" if wrong else None
+
+    def _errors(self, made: list[Tensor]) -> list[float]:
+        """Over the norm of each. What is zero has to be."""
+        smallest = torch.finfo(torch.float32).tiny
+        pairs = zip(made, self.exact, strict=True)
+        return [float((x.to(exact.dtype) - exact).norm() / exact.norm().clamp(min=smallest)) for x, exact in pairs]
+
+
+def _admitted(way: Way | Absent, gate: Gate) -> Way | Absent:
     """Who takes part, or why it does not."""
     try:
-        if isinstance(way, Way):
-            way.train()
+        reason = gate.refusal(way) if isinstance(way, Way) else way.reason
     except Exception as error:  # of compilers, packages and memory: its row says what
-        return Absent(way.name, f"does not run: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
-    return way
+        reason = f"does not run: {failure(error)}"
+    return Absent(way.name, reason) if reason else way
+
+
+def _model(shape: Shape, on: Device) -> tuple[JointTransformer, tuple]:
+    """The whole transformer, between embedding and output, and what it takes: always the same. Its weights are such
+    that every block counts."""
+    torch.manual_seed(0)
+    model = JointTransformer(shape.model, SIZES).to(on.torch)
+    for name, parameter in model.named_parameters():
+        if not name.endswith("qk_scale"):  # stays near one
+            nn.init.normal_(parameter, std=shape.model.width**-0.5)
+    return model, _inputs(shape, on)
+
+
+def _way(name: str, model: nn.Module, inputs: tuple, on: Device) -> Way:
+    """In the format of the device; its operations are yet to be counted."""
+
+    def forward() -> tuple[Tensor, Tensor]:
+        with torch.autocast(on.torch.type, torch.bfloat16, enabled=on.dtype == torch.bfloat16):
+            video, audio = model(*inputs)
+        return video, audio
+
+    return Way(name, forward, list(model.parameters()), 0)
 
 
 def _ours(shape: Shape, on: Device) -> Iterator[Way]:
-    """The whole transformer, between embedding and output."""
-    torch.manual_seed(0)
-    model = JointTransformer(shape.model, SIZES).to(on.torch)
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.02)
-    inputs = _inputs(shape, on)
-
-    def forward(model: Callable[..., Tracks] = model) -> Tensor:
-        with torch.autocast(on.torch.type, on.dtype, enabled=on.dtype != torch.float32):
-            video, audio = model(*inputs)
-        return video.float().square().mean() + audio.float().square().mean()
-
-    weights = list(model.parameters())
-    flops = _flops(forward, weights, on)
-    yield Way("avctl", forward, weights, flops)
-    yield Way("references", forward, weights, flops, references)
+    model, inputs = _model(shape, on)
+    way = partial(_way, inputs=inputs, on=on)
+    flops = _flops(way("avctl", model))
+    yield way("avctl", model)._replace(flops=flops)
+    yield way("references", model)._replace(flops=flops, inside=references)
     if on.is_gpu:
-        yield Way("avctl, compiled", partial(forward, torch.compile(model, fullgraph=True)), weights, flops)
-        other = deepcopy(model)
-        compiled = torch.compile(other, fullgraph=True)
-        yield Way("references, compiled", partial(forward, compiled), list(other.parameters()), flops, references)
+        yield way("avctl, compiled", _compiled(model))._replace(flops=flops)
+        yield way("references, compiled", _compiled(deepcopy(model)))._replace(flops=flops, inside=references)
         cheap = deepcopy(model)
         recompute(cheap, "cheap", on.torch)
-        yield Way("avctl, cheap recompute", partial(forward, cheap), list(cheap.parameters()), flops)
+        yield way("avctl, cheap recompute", cheap)._replace(flops=flops)
+
+
+def _compiled(model: nn.Module) -> Any:
+    return torch.compile(model, fullgraph=True)
 
 
 def _inputs(shape: Shape, on: Device) -> tuple:
@@ -181,19 +234,19 @@ def _diffusers(shape: Shape, on: Device) -> Way | Absent:
     time = torch.full((1, clip.pictures), 500.0, device=on.torch)
     place = {"num_frames": clip.frames, "height": clip.rows, "width": clip.columns, "audio_num_frames": clip.sounds}
 
-    def forward() -> Tensor:
+    def forward() -> tuple[Tensor, Tensor]:
         video, audio = model(*tokens, words, words, time, time[:, : clip.sounds], **place, return_dict=False)
-        return video.float().square().mean() + audio.float().square().mean()
+        return video, audio
 
-    weights = list(model.parameters())
-    return Way(name, forward, weights, _flops(forward, weights, on))
+    way = Way(name, forward, list(model.parameters()), 0, is_alike=False)
+    return way._replace(flops=_flops(way))
 
 
-def _flops(forward: Callable[[], Tensor], weights: list[nn.Parameter], on: Device) -> int:
+def _flops(way: Way) -> int:
     """By references, and a backend of attention whose operations are known."""
-    use("flash" if on.is_gpu else "auto")
+    use("flash" if way.weights[0].is_cuda else "auto")
     with references(), FlopCounterMode(display=False) as counter:
-        torch.autograd.grad(forward(), weights, allow_unused=True)
+        way.train()
     use("auto")
     return counter.get_total_flops()
 
@@ -203,7 +256,7 @@ def _kept_bytes(way: Way) -> int:
     way.train()
     with way.inside():
         held = torch.cuda.memory_allocated()
-        out = way.forward()
+        out = way.forward()  # keeps what backward needs
         kept = torch.cuda.memory_allocated() - held
         del out
     return kept

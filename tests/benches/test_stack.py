@@ -37,9 +37,25 @@ def test_references_compute_the_same_loss_without_a_kernel() -> None:
     kept = [module.runs_triton for module in modules() if hasattr(module, "runs_triton")]
     with theirs.inside():
         assert not any(module.runs_triton(torch.empty(1)) for module in modules() if hasattr(module, "runs_triton"))
-        loss = theirs.forward()
+        outputs = theirs.forward()
     assert [module.runs_triton for module in modules() if hasattr(module, "runs_triton")] == kept
-    assert torch.equal(ours.forward(), loss) and loss.item() > 0
+    assert all(torch.equal(a, b) and a.any() for a, b in zip(ours.forward(), outputs, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_who_has_other_weights_or_another_gradient_is_not_timed(dtype: torch.dtype) -> None:
+    on = HERE._replace(dtype=dtype)
+    gate = stack.Gate(SMALL, on)
+    model, inputs = stack._model(SMALL, on)
+    way = stack._way("one", model, inputs, on)
+    assert gate.refusal(way) is None
+    cut = way._replace(forward=lambda: (way.forward()[0], way.forward()[1].detach()))
+    assert (gate.refusal(cut) or "").startswith("is not exact")
+    with torch.no_grad():
+        model.single[0].streams[0].to_hidden.weight[:8] *= 1.5
+    reason = gate.refusal(way) or ""
+    assert reason.startswith("is not exact") and stack._admitted(way, gate) == Absent("one", reason)
+    assert gate.refusal(way._replace(is_alike=False)) is None
 
 
 def test_operations_of_products_and_of_attention_are_counted() -> None:
