@@ -8,8 +8,10 @@ python -m benches gpu FOLDER                      all that needs a GPU, within e
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,7 @@ LONG = {
     "kernels",
     *CASES,
 }  # run only if they are named
+TIMED = {"stack", "windows", "attention", "kernels", *CASES}  # know when to end
 
 
 class Commands(click.Group):
@@ -72,30 +75,33 @@ def main() -> None:
 @click.argument("names", nargs=-1, type=click.Choice([*BENCHES, *CASES]))
 @click.option("--json", "file", type=click.Path(path_type=Path, dir_okay=False), help="Append the figures to it.")
 @click.option("--base", metavar="REF", help="Run them at that commit too, in turns, and compare.")
+@click.option("--seconds", type=float, help="What would begin later is not run, and says so.")
 @click.option("--readme", is_flag=True, help="Measure nothing; make README's table of the results that are kept.")
-def run(names: tuple[str, ...], file: Path | None, base: str | None, readme: bool) -> None:
+def run(names: tuple[str, ...], file: Path | None, base: str | None, seconds: float | None, readme: bool) -> None:
     """Measure NAMES (without any: all but the long ones)."""
     chosen = names or tuple(name for name in BENCHES if name not in LONG)
     if readme:
-        if names or file or base:
+        if names or file or base or seconds is not None:
             raise click.UsageError("`--readme` goes alone")
         write_readme()
     elif base:
-        if file:
-            raise click.UsageError("`--base` compares, and keeps nothing: it goes without `--json`")
+        if file or seconds is not None:
+            raise click.UsageError("`--base` compares, and keeps nothing: it goes without `--json` and `--seconds`")
         alternate(base, chosen)
+    elif seconds is not None and (endless := set(chosen) - TIMED):
+        raise click.UsageError(f"`--seconds`: {', '.join(sorted(endless))} cannot be told when to end")
     else:
-        measure(chosen, file)
+        measure(chosen, file, inf if seconds is None else time.monotonic() + seconds)
 
 
-def measure(names: Sequence[str], file: Path | None) -> None:
+def measure(names: Sequence[str], file: Path | None, until: float) -> None:
     """Run benches one after the other, and print their figures."""
     if file:
         file = file.absolute()
         file.parent.mkdir(parents=True, exist_ok=True)
     where = record()
     table = Table("bench", "what", "median", "smallest", "largest", "runs", "unit")
-    for row in rows(names):
+    for row in rows(names, until):
         table.add_row(*_cells(row))
         if file:
             with file.open("a") as stream:
@@ -105,14 +111,15 @@ def measure(names: Sequence[str], file: Path | None) -> None:
     console.print(f"{where['processor']}, {where['cores']} cores, load {where['load']} at the start")
 
 
-def rows(names: Sequence[str]) -> Iterator[Row]:
+def rows(names: Sequence[str], until: float) -> Iterator[Row]:
     """Of benches; operations of `kernels/` come last, together, so that they have the same ceilings."""
     for name in names:
         if name in BENCHES:
             module, _, function = BENCHES[name].partition(".")
-            yield from getattr(import_module(f"benches.{module}"), function)()
+            bench = getattr(import_module(f"benches.{module}"), function)
+            yield from bench(until=until) if name in TIMED else bench()
     if operations := [name for name in names if name in CASES]:
-        yield from kernels.rows(names=operations)
+        yield from kernels.rows(until=until, names=operations)
 
 
 def _cells(row: Row) -> Iterator[str]:

@@ -1,93 +1,117 @@
 """`python -m benches gpu FOLDER`: all that needs a GPU, in one call that ends in time and asks no network.
 
-The tests of kernels and benches that are marked `gpu`, then all operations against their peers, the size of the design
-first, then windows, dense attention and whole stacks of blocks. The folder has the output of the tests, the rows of
-each bench as they are made, and the table and the picture of operations; the table is printed last.
+The tests that are marked `gpu`, then all operations against their peers, those of the goals first, then windows, dense
+attention and whole stacks of blocks. Each is a process of its own with a share of the time, and what it leaves goes to
+the next; one that has not ended by then is killed, and its rows, which are written as they are made, are kept. The
+folder has what each of them printed, their rows, and the picture and the table of operations, which is printed last.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 import click
+import torch
 
-from benches import attention, kernels, stack, windows
-from benches.device import Device, device
-from benches.frame import Row, record
 from benches.report import markdown, newest_run
 from benches.roofline import roofline
 
 ROOT = Path(__file__).parents[1]
-TESTS = ("-m", "pytest", "-m", "gpu", "-q", "tests/kernels", "tests/benches")
-TESTS_SHARE = 0.3  # of the time, at most
-LAST_S = 45.0  # left for what has begun
-
-
-class Bench(Protocol):
-    def __call__(self, on: Device | None = None, until: float = ...) -> Iterator[Row]: ...
-
-
-BENCHES: dict[str, Bench] = {
-    "kernels": kernels.rows,
-    "windows": windows.rows,
-    "attention": attention.rows,
-    "stack": stack.rows,
-}
+TESTS = (sys.executable, "-m", "pytest", "-m", "gpu", "-q", "tests/kernels", "tests/benches", "tests/training")
+SHARES = {"tests": 0.25, "kernels": 0.30, "windows": 0.12, "attention": 0.13, "stack": 0.20}
+BENCHES = tuple(name for name in SHARES if name != "tests")
+LAST_S = 15.0  # left for killing the last, for table and picture
+MARGIN_S = 25.0  # for starting a bench, and for the race that it is in when it may begin no other
+DYING_S = 2.0  # for a process that was killed: who waits for a driver that hangs does not even do that
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--minutes", type=float, default=8.0, show_default=True, help="All of it ends by then.")
-@click.option("--only", multiple=True, type=click.Choice([*BENCHES]), help="These benches, and no tests.")
+@click.option("--only", multiple=True, type=click.Choice(BENCHES), help="These benches, and no tests.")
 def gpu(folder: Path, minutes: float, only: Sequence[str]) -> None:
     """Test and time all kernels on a GPU; leave with 1 where a test fails or an operation is not exact."""
-    until = time.monotonic() + 60 * minutes
-    on = device()
-    if not on.is_gpu:
+    begin = time.monotonic()
+    if not torch.cuda.is_available():
         raise click.ClickException("no NVIDIA GPU answers; `python -m benches kernels` runs on a processor")
     folder.mkdir(parents=True, exist_ok=True)
-    tested = "no tests were run" if only else _test(folder, TESTS_SHARE * 60 * minutes)
-    timed = measure(folder, on, until - LAST_S, only or [*BENCHES])
-    print(tested)
-    sys.exit(not (timed and tested in ("tests passed", "no tests were run")))
-
-
-def measure(folder: Path, on: Device, until: float, names: Sequence[str], **options: Any) -> bool:
-    """Rows of benches, which share the time that is left; table and picture of operations. Whether avctl was timed in
-    every race that was run."""
-    where, is_whole = record(), True
-    for number, name in enumerate(names):
-        now = time.monotonic()
-        share = now + (until - now) / (len(names) - number)
-        for row in BENCHES[name](on=on, until=share, **options):
-            with (folder / f"{name}.jsonl").open("a") as stream:
-                print(row.to_json(where), file=stream)
-            is_whole &= not (row.failure and row.details.get("provider") == "avctl")
+    names = [name for name in SHARES if name in (only or SHARES)]
+    told = {name: _run(folder.absolute(), name, until) for name, until in shared(names, begin, 60 * minutes).items()}
     if "kernels" in names:
-        _picture(folder, folder / "kernels.jsonl")
-    return is_whole
+        told["table"] = picture(folder)
+    for name, fault in told.items():
+        print(f"{name}: {fault or 'passed'}")
+    sys.exit(any(told.values()))
 
 
-def _picture(folder: Path, file: Path) -> None:
-    rows = newest_run(file)
+def shared(names: Sequence[str], begin: float, seconds: float) -> Mapping[str, float]:
+    """When each has to have ended: by its share, whenever those before it did."""
+    whole, ends, end = sum(SHARES[name] for name in names), {}, begin
+    for name in names:
+        end += (seconds - LAST_S) * SHARES[name] / whole
+        ends[name] = end
+    return ends
+
+
+def _run(folder: Path, name: str, until: float) -> str | None:
+    if name == "tests":
+        return run_until(TESTS, until, folder / "tests.txt")
+    return measure(folder, name, until)
+
+
+def measure(folder: Path, name: str, until: float) -> str | None:
+    """Append the rows of a bench to those in the folder; what went wrong, with it or with an operation of ours."""
+    file = folder / f"{name}.jsonl"
+    before = len(file.read_text().splitlines()) if file.exists() else 0
+    seconds = max(0.0, until - time.monotonic() - MARGIN_S)
+    command = [sys.executable, "-m", "benches", name, "--json", str(file), "--seconds", f"{seconds:.0f}"]
+    faults = [run_until(command, until, folder / f"{name}.txt")]
+    rows = [json.loads(line) for line in file.read_text().splitlines()[before:]] if file.exists() else []
+    faults += [f"{row['bench']}, {row['what']}: {row['failure']}" for row in rows if _is_ours(row) and row["failure"]]
+    return "; ".join(filter(None, faults)) or None
+
+
+def _is_ours(row: Mapping[str, object]) -> bool:
+    return row.get("provider") == "avctl"
+
+
+def run_until(command: Sequence[str], until: float, output: Path) -> str | None:
+    """Run it from the root of the repository; why it did not pass. At that time it is killed, with its children."""
+    with output.open("w") as stream:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            code = process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return f"did not end in time, and was killed: see {output.name}"
+        finally:
+            _kill(process)
+    return f"left with {code}: see {output.name}" if code else None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """With all that it started and left behind."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(DYING_S)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+        pass
+
+
+def picture(folder: Path) -> str | None:
+    """Table and picture of the operations' rows, or why there are none."""
+    try:
+        rows = newest_run(folder / "kernels.jsonl")
+    except (OSError, click.ClickException) as error:
+        return f"there is none: {error}"
     table = markdown(rows)
     (folder / "table.md").write_text(table + "\n")
     (folder / "roofline.svg").write_text(roofline(rows))
     print(table)
-
-
-def _test(folder: Path, seconds: float) -> str:
-    """What became of the tests."""
-    with (folder / "tests.txt").open("w") as stream:
-        try:
-            code = subprocess.run(
-                [sys.executable, *TESTS], cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT, timeout=seconds
-            ).returncode
-        except subprocess.TimeoutExpired:
-            return f"tests took more than {seconds:.0f} s: see {folder / 'tests.txt'}"
-    return "tests passed" if code == 0 else f"tests failed with {code}: see {folder / 'tests.txt'}"
+    return None

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
     [
         (["--readme", "cli"], "`--readme` goes alone"),
         (["cli", "--base", "HEAD", "--json", "a.jsonl"], "`--base` compares"),
+        (["cli", "stack", "--seconds", "9"], "`--seconds`: cli cannot be told when to end"),
+        (["stack", "--base", "HEAD", "--seconds", "9"], "goes without `--json` and `--seconds`"),
         (["no-such-bench"], "'no-such-bench' is not one of"),
         (["compare", "a.jsonl"], "'a.jsonl' does not exist"),
         (["gpu"], "Missing argument 'FOLDER'"),
