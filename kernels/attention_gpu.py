@@ -1,37 +1,34 @@
 """Attention on a GPU, by the kernels of PyTorch and of packages of flash attention: all are fused, none keeps scores.
 
-    flash, flash3, flash4   PyTorch's operator for rows of any lengths, which `torch.nn.attention.varlen` calls too, on
-                            kernels of its own or of a package (Dao 2023, Shah et al. 2024)
+    flash                   PyTorch's operator for rows of any lengths, which `torch.nn.attention.varlen` calls too
+    flash3, flash4          kernels of packages behind the same operator of ours (Dao 2023, Shah et al. 2024)
     flash_attn              the package of flash attention 2
     cudnn                   cuDNN's kernel, for batches
     efficient               the memory-efficient kernel (Rabe and Staats 2021), which computes in float32 too
     flex                    FlexAttention with a mask of sequences and of keys that exist (Dong et al. 2024)
 
-Each takes q (S, N, K), k and v (S', N, K), segments and padding, with at least one query and one key.
+Each takes q (S, N, K), k and v (S', N, K), segments and padding, with at least one query and one key. Nothing is
+registered in place of what others call: PyTorch would have FA3 and FA4 for the whole process, in every SDPA.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import (
-    SDPBackend,
-    activate_flash_attention_impl,
-    current_flash_attention_impl,
-    restore_flash_attention_impl,
-    sdpa_kernel,
-)
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from avctl.errors import MachineError
 from avctl.kernels.dispatch import operator
 from avctl.kernels.segments import Segments
 
+MOST_PROGRAMS = 1_024  # of FlexAttention: for formats, heads, widths, gradients, padding, and sizes that are equal
 _masks = WeakTensorKeyDictionary()  # block masks of self-attention, which the layers of a model share
 
 
@@ -102,7 +99,7 @@ def _version(x: Tensor) -> int | None:
 
 
 def _flex(name: str, compiles: bool) -> Callable[..., Any]:
-    """A function of FlexAttention, compiled once, or within the program that is being compiled."""
+    """A function of FlexAttention, compiled for any number of tokens, or within the program that is being compiled."""
     from torch.nn.attention import flex_attention
 
     function = getattr(flex_attention, name)
@@ -110,8 +107,26 @@ def _flex(name: str, compiles: bool) -> Callable[..., Any]:
 
 
 @cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function)
+def _compiled(function: Callable[..., Any], backend: str = "inductor") -> Callable[..., Any]:
+    """`torch.compile` has 8 programs of a function, and then runs it as it stands, which would keep all scores."""
+    from torch._dynamo import config
+
+    @wraps(function)
+    def fused(*inputs: Any, **options: Any) -> Any:
+        if not torch.compiler.is_dynamo_compiling():
+            raise MachineError(
+                "attention by `flex` is not compiled here, and would keep all scores",
+                hint="TORCHDYNAMO_DISABLE and torch.compiler.set_stance turn torch.compile off",
+            )
+        return function(*inputs, **options)
+
+    compiled = torch.compile(fused, backend=backend, dynamic=True, fullgraph=True)
+
+    def run(*inputs: Any, **options: Any) -> Any:
+        with config.patch(recompile_limit=MOST_PROGRAMS, accumulated_recompile_limit=MOST_PROGRAMS):
+            return compiled(*inputs, **options)
+
+    return run
 
 
 @operator("avctl::flash_rows")
@@ -119,9 +134,24 @@ def _flash(
     q: Tensor, k: Tensor, v: Tensor, cu_queries: Tensor, cu_keys: Tensor, longest: int, longest_key: int, kernels: str
 ) -> tuple[Tensor, Tensor]:
     """Attention (S, N, K), and the logarithm of the sum of exponentials (N, S)."""
-    _activate(kernels)
-    places = cu_queries, cu_keys, longest, longest_key
-    return torch.ops.aten._flash_attention_forward(q, k, v, *places, 0.0, False, False)[:2]
+    where = _named(cu_queries, cu_keys, longest, longest_key)
+    match kernels:
+        case "FA3":
+            import_module("flash_attn_interface")  # which registers its operators
+            made = torch.ops.flash_attn_3.fwd(q, k, v, **where, num_splits=1)
+        case "FA4":
+            package: Any = import_module("flash_attn.cute.interface")
+            made = package._flash_attn_fwd(q, k, v, **where, return_lse=True)
+        case _:
+            made = torch.ops.aten._flash_attention_forward(q, k, v, *where.values(), 0.0, False, False)
+    return made[0].contiguous(), made[1].contiguous()  # PyTorch's kernels give what has the strides of q
+
+
+def _named(cu_queries: Tensor, cu_keys: Tensor, longest: int, longest_key: int) -> dict[str, Any]:
+    """Where sequences are, in the order and by the names that all kernels have for it."""
+    return {
+        "cu_seqlens_q": cu_queries, "cu_seqlens_k": cu_keys, "max_seqlen_q": longest, "max_seqlen_k": longest_key
+    }  # fmt: skip
 
 
 @_flash.register_fake
@@ -135,12 +165,22 @@ def _flash_backward(
     longest: int, longest_key: int, kernels: str,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """dq, dk, dv."""
-    _activate(kernels)
-    state = torch.zeros(2, dtype=torch.uint64, device=q.device), torch.empty(0, device=q.device)  # of dropout
-    places = cu_queries, cu_keys, longest, longest_key
-    return torch.ops.aten._flash_attention_backward(
-        dout.contiguous(), q, k, v, out, sums, *places, 0.0, False, *state
-    )  # fmt: skip
+    inputs, where = (dout.contiguous(), q, k, v, out, sums), _named(cu_queries, cu_keys, longest, longest_key)
+    is_deterministic = torch.are_deterministic_algorithms_enabled()
+    match kernels:
+        case "FA3":
+            import_module("flash_attn_interface")
+            dq, dk, dv = (torch.empty(x.shape, dtype=x.dtype, device=x.device) for x in (q, k, v))
+            torch.ops.flash_attn_3.bwd(*inputs, dq=dq, dk=dk, dv=dv, **where, deterministic=is_deterministic)
+        case "FA4":
+            package: Any = import_module("flash_attn.cute.interface")
+            dq, dk, dv = package._flash_attn_bwd(
+                q, k, v, out, inputs[0], sums, **where, deterministic=is_deterministic
+            )[:3]
+        case _:
+            state = [torch.empty(2, dtype=torch.uint64, device=q.device)] * 2  # of dropout, which nobody reads
+            dq, dk, dv = torch.ops.aten._flash_attention_backward(*inputs, *where.values(), 0.0, False, *state)
+    return dq.contiguous(), dk.contiguous(), dv.contiguous()
 
 
 @_flash_backward.register_fake
@@ -159,12 +199,3 @@ def _differentiate(ctx, dout: Tensor, _: Tensor) -> tuple:
 
 
 _flash.register_autograd(_differentiate, setup_context=_save)
-
-
-def _activate(kernels: str) -> None:
-    """PyTorch has one set of kernels of flash attention at a time, for the whole process."""
-    if kernels != (current_flash_attention_impl() or ""):
-        if kernels:
-            activate_flash_attention_impl(kernels)
-        else:
-            restore_flash_attention_impl()

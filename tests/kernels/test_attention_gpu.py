@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor
 
+from avctl.errors import MachineError
 from avctl.kernels import attention_gpu as module
 from avctl.kernels.attention import _asked, attention, attention_reference
 from avctl.kernels.attention_backends import BACKENDS
@@ -66,6 +68,29 @@ def test_layers_share_the_mask_of_their_sequences() -> None:
     assert not len(module._masks)
 
 
+def test_more_programs_than_a_function_has_by_itself_are_compiled() -> None:
+    """With a compiler that fuses nothing: of formats, heads, widths and lengths."""
+    from torch._dynamo.utils import counters
+    from torch.nn.attention.flex_attention import flex_attention
+
+    compiled, before, shapes = module._compiled(flex_attention, "eager"), counters["stats"]["unique_graphs"], 0
+    for dtype in (torch.float32, torch.bfloat16):
+        for heads, width in ((1, 16), (2, 16), (3, 16), (1, 32), (2, 32)):
+            for tokens in (130, 200, 300):
+                q, k, v = torch.randn(3, 1, heads, tokens, width, dtype=dtype)
+                made = compiled(q, k, v, scale=1.0)
+                exact = (q.double() @ k.double().mT).softmax(-1) @ v.double()
+                assert torch.allclose(made.double(), exact, atol=2e-2 if dtype == torch.bfloat16 else 1e-5)
+            shapes += 1
+    assert shapes <= counters["stats"]["unique_graphs"] - before <= 2 * shapes
+
+
+def test_flex_is_refused_where_it_is_not_compiled() -> None:
+    (q, k, v), where = packed(50), of(20, 30)
+    with torch.compiler.set_stance("force_eager"), pytest.raises(MachineError, match="would keep all scores"):
+        module.by_flex(q, k, v, where, where, None)
+
+
 @pytest.mark.parametrize("kernels", ["", "FA3"])
 def test_rows_go_through_an_operator_forward_and_backward(kernels: str) -> None:
     """On tensors without numbers; strides are as in packed queries, keys and values."""
@@ -73,6 +98,49 @@ def test_rows_go_through_an_operator_forward_and_backward(kernels: str) -> None:
     for run in (lambda q, k, v: module.by_flash(q, k, v, where, where, None, kernels), _efficiently(where)):
         made = with_gradients_of_shapes(run, inputs)
         assert [x.shape for x in made] == [(9, 2, 64)] * 4 and {x.dtype for x in made} == {torch.bfloat16}
+
+
+def test_what_rows_give_stands_side_by_side_whatever_the_order_of_heads() -> None:
+    q, k, v = (torch.empty(2, 9, 64, dtype=torch.bfloat16, device="meta").transpose(0, 1) for _ in range(3))
+    where = of(3, 6, device="meta").cu_seqlens
+    out, sums = module._flash(q, k, v, where, where, 6, 6, "")
+    gradients = module._flash_backward(out, q, k, v, where, where, out, sums, 6, 6, "")
+    assert all(x.is_contiguous() for x in (out, sums, *gradients)) and not torch.empty_like(q).is_contiguous()
+
+
+class Package:
+    """Kernels of a package, as far as they are called: what they are given, and tensors of the right shapes."""
+
+    def __init__(self) -> None:
+        self.given: list[dict] = []
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, **where: object) -> tuple[Tensor, Tensor, None, None]:
+        self.given.append(where)
+        return q.transpose(0, 1).contiguous().transpose(0, 1), q.new_zeros(q.shape[1], q.shape[0]), None, None
+
+    def backward(self, dout: Tensor, q: Tensor, k: Tensor, *_: Tensor, **where: object) -> tuple[Tensor, ...]:
+        self.given.append(where)
+        return dout, q, k, dout
+
+
+def test_fa4_is_called_where_it_is_and_nothing_is_registered_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from torch.nn.attention import current_flash_attention_impl
+
+    package = Package()
+    fa4 = SimpleNamespace(_flash_attn_fwd=package.forward, _flash_attn_bwd=package.backward)
+    monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "flash_attn.cute", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "flash_attn.cute.interface", fa4)
+    where, inputs = of(3, 6), of_leaves(packed(9, torch.bfloat16))
+    out = module.by_flash(*inputs, where, where, None, "FA4")
+    gradients = torch.autograd.grad(out, inputs, torch.ones_like(out))
+    assert all(x.is_contiguous() for x in (out, *gradients))
+    forward, backward = package.given
+    assert forward["max_seqlen_q"] == backward["max_seqlen_k"] == 6 and forward["return_lse"]
+    assert torch.equal(forward["cu_seqlens_q"], where.cu_seqlens) and not backward["deterministic"]
+    assert current_flash_attention_impl() is None
 
 
 def _efficiently(where: Segments) -> Callable[..., Tensor]:
@@ -136,7 +204,7 @@ def test_the_best_is_measured_and_written_down(lengths: tuple[int, ...]) -> None
     assert choice.reason == "measured" and len(choice.milliseconds) > 1
     assert choice.milliseconds[choice.backend] == min(choice.milliseconds.values())
     assert not set(choice.milliseconds) & set(choice.refused)
-    assert set(choice.milliseconds) | set(choice.refused) | {"reference"} == set(BACKENDS)
+    assert set(choice.milliseconds) | set(choice.refused) | {"reference", "flex"} == set(BACKENDS)
     attention(*inputs, where, backend="flash")
     attention(*inputs, where)
     assert [again is choice for again in chosen().values()] == [True]  # measured once
@@ -154,6 +222,22 @@ def test_it_compiles_whole_on_a_gpu(name: str) -> None:
     compiled = torch.compile(lambda q, k, v: attention(q, k, v, where, backend=name), fullgraph=True)
     made = with_gradients(compiled, inputs)
     plain = with_gradients(lambda q, k, v: attention(q, k, v, where, backend=name), inputs)
+    assert all(torch.allclose(a, b, atol=2e-2, rtol=2e-2) for a, b in zip(made, plain, strict=True))
+
+
+@pytest.mark.gpu
+@skip
+@pytest.mark.parametrize("name", ["flash3", "flash4", "flash"])
+def test_heads_that_stand_one_behind_the_other_compile_too(name: str) -> None:
+    """Kernels of PyTorch give what has the strides of their inputs."""
+    where = of(130, 0, 57, device="cuda")
+    inputs = [x.transpose(0, 1).contiguous().transpose(0, 1) for x in packed(187, torch.bfloat16, "cuda")]
+    leaves = [x.detach().requires_grad_() for x in inputs]
+    if reason := BACKENDS[name].refusal(_asked(*leaves, where, where, None)):
+        pytest.skip(f"{name} {reason}")
+    compiled = torch.compile(lambda q, k, v: attention(q, k, v, where, backend=name).sin(), fullgraph=True)
+    made = with_gradients(compiled, inputs)
+    plain = with_gradients(lambda q, k, v: attention(q, k, v, where, backend=name).sin(), inputs)
     assert all(torch.allclose(a, b, atol=2e-2, rtol=2e-2) for a, b in zip(made, plain, strict=True))
 
 
