@@ -74,9 +74,11 @@ class Backend(NamedTuple):
     dtypes: tuple[torch.dtype, ...]
     lacks: tuple[Need, ...] = ()
     widths: range = range(1, 2**16)
+    same_bytes: range = range(1, 2**16)  # widths for which it is deterministic
     capabilities: range = range(2**16)  # of NVIDIA's GPUs: 90 is 9.0
     package: str | None = None  # that it is in
     keeps_scores: bool = False  # S S' of them
+    compiles: bool = False  # for seconds, in the middle of a step, what it has not compiled yet
 
     def refusal(self, asked: Asked) -> str | None:
         """Why it cannot be used for that; None if it can."""
@@ -86,6 +88,8 @@ class Backend(NamedTuple):
             return f"computes in {', '.join(_word(dtype) for dtype in self.dtypes)}"
         if asked.width not in self.widths:
             return f"takes heads of {self.widths.start} to {self.widths[-1]} channels in steps of {self.widths.step}"
+        if asked.is_deterministic and asked.is_trained and asked.width not in self.same_bytes:
+            return f"is deterministic for heads of up to {self.same_bytes[-1]} channels"
         if lacking := [need for need in asked.needs() if need in self.lacks]:
             return f"lacks {' and '.join(lacking)}"
         if self.capabilities != range(2**16) and _capability(asked.device) not in self.capabilities:
@@ -115,12 +119,15 @@ def _word(dtype: torch.dtype) -> str:
 
 _flash = partial(Backend, devices=("cuda",), dtypes=HALF, lacks=("padding",), widths=range(8, 257, 8))
 BACKENDS: Mapping[str, Backend] = {
-    "flash3": _flash(partial(gpu.by_flash, kernels="FA3"), capabilities=range(90, 91), package="flash_attn_interface"),
-    "flash4": _flash(
+    "flash3": _flash(
+        partial(gpu.by_flash, kernels="FA3"),
+        same_bytes=range(1, 193), capabilities=range(90, 91), package="flash_attn_interface",
+    ),
+    "flash4": _flash(  # of up to 256 channels on 9.0 since its fifth beta, on 10.0 of 128 and 256
         partial(gpu.by_flash, kernels="FA4"),
         widths=range(8, 129, 8), capabilities=range(90, 110), package="flash_attn.cute.interface",
     ),
-    "cudnn": _flash(
+    "cudnn": _flash(  # PyTorch 2.11 hands it up to 256 channels on 9.0; later ones only if cuDNN is newer than 2.11's
         gpu.by_cudnn,
         lacks=("different lengths", "padding", "determinism"), widths=range(8, 129, 8), capabilities=range(80, 2**16),
     ),
@@ -128,10 +135,8 @@ BACKENDS: Mapping[str, Backend] = {
         gpu.by_flash_attn, capabilities=range(80, 2**16), package="flash_attn.flash_attn_interface"
     ),
     "flash": _flash(gpu.by_flash, capabilities=range(80, 2**16)),
-    "efficient": Backend(
-        gpu.by_efficient, ("cuda",), SINGLE, ("other keys", "padding"), range(8, 257, 8), package="torch"
-    ),
-    "flex": Backend(gpu.by_flex, ("cuda",), SINGLE, widths=range(16, 257, 16), package="triton"),
+    "efficient": Backend(gpu.by_efficient, ("cuda",), SINGLE, ("other keys", "padding"), range(8, 257, 8)),
+    "flex": Backend(gpu.by_flex, ("cuda",), SINGLE, widths=range(16, 257, 16), package="triton", compiles=True),
     "sdpa": Backend(partial(by_form, form="sdpa"), ("cpu",), DOUBLE),
     "sdpa_float32": Backend(partial(by_form, form="sdpa_float32"), ("cpu",), SINGLE),
     "products": Backend(partial(by_form, form="products"), ("cpu",), DOUBLE, keeps_scores=True),

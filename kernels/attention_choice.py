@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -28,7 +30,13 @@ from avctl.kernels.segments import Segments
 
 AUTO = "auto"
 ROUNDS = 5  # of measuring, after one that compiles
+QUEUED_MS = 2.0  # of work that is timed at once, and the most calls of it, whose launches all fit in a GPU's queue
+MOST_QUEUED = 50
+CYCLES = 2e9  # of a GPU in a second, or fewer: then it waits for longer
+LONGEST_WAIT_S = 0.1  # if a call compiles
 FEW_TOKENS = 128  # at once on a processor: below, what a call costs decides; measured on one core, K = 32 to 128
+SHORT = 128  # keys of which there may be any number of weights, with AMX
+FEW_SCORES = 2**22  # of longer sequences, for products with AMX
 LONG = 1_024  # keys, from which on the 16-bit flash kernel trains faster than the float32 one: 0.8 to 0.9 of its time
 Inputs = tuple[Tensor, Tensor, Tensor, Segments, Segments, Tensor | None]
 Clock = Callable[[Callable[[], object]], float]
@@ -128,27 +136,44 @@ def by_rule(asked: Asked) -> Choice:
 
 
 def _on_processor(asked: Asked) -> str:
-    """Medians of nine rounds in turns on one core, forward and backward, K = 32 and 64: against `products`, the flash
-    kernel takes 2.0 to 9.3 of their time in bfloat16 and 0.98 to 2.2 in float32, for more than 128 tokens and scores
-    below 32 MiB; above those 0.6 to 0.9 and 0.7 to 1.1. Forward alone 0.9 to 1.6 below, 0.4 to 0.9 above. Of float32
-    inputs products took 0.7 to 5 times the flash kernel's time, the longer the sequences, the more. In float16 only
-    what is widened is quick: 0.03 to 0.2 of the time of products, and of the 16-bit kernel's. Of different lengths a
-    call computes one, and bounds are about that.
+    """Medians of nine rounds in turns on one core with AVX512-BF16, forward and backward, K = 32 and 64: against
+    `products`, the flash kernel takes 2.0 to 9.3 of their time in bfloat16 and 0.98 to 2.2 in float32, for more than
+    128 tokens and scores below 32 MiB; above those 0.6 to 0.9 and 0.7 to 1.1. Forward alone 0.9 to 1.6 below, 0.4 to
+    0.9 above. Of float32 inputs products took 0.7 to 5 times the flash kernel's time, the longer the sequences, the
+    more. In float16 only what is widened is quick: 0.03 to 0.2 of the time of products, and of the 16-bit kernel's. Of
+    different lengths a call computes one, and bounds are about that.
     """
     if asked.dtype in (torch.float32, torch.float64):
         return "sdpa"
     if asked.dtype == torch.float16:
         return "sdpa_float32"
+    if torch.cpu._is_amx_tile_supported():  # tiles of bfloat16
+        return _with_amx(asked)
     if asked.at_once > FEW_TOKENS and asked.num_scores <= MOST_SCORES:
         return "products"
     return "sdpa_float32" if asked.is_trained and asked.longest < LONG else "sdpa"
+
+
+def _with_amx(asked: Asked) -> str:
+    """In bfloat16. Medians of 7 to 101 rounds in turns, twice, on one core of a Xeon with AMX, K = 32, 64 and 128: the
+    flash kernel takes 0.10 to 1.05 of the time of the others forward. Forward and backward, against `products`, for
+    more than 128 tokens and scores below 8 MiB it takes 1.1 to 5.7 of their time, in float32 0.9 to 2.4; for 64 keys
+    and 32 MiB 2.0 to 2.3, and 1.4 to 1.6; for 256 keys and 64 MiB, and for 1,090 keys, 0.65 to 1.1, and 0.9 to 1.5;
+    above those 0.3 to 0.8, and 0.4 to 1.3. For fewer tokens 1.1 to 3.4, and 0.4 to 1.2.
+    """
+    if not asked.is_trained:
+        return "sdpa"
+    if asked.at_once <= FEW_TOKENS:
+        return "sdpa_float32"
+    return "products" if asked.longest <= SHORT or asked.num_scores <= FEW_SCORES else "sdpa"
 
 
 def _measured(asked: Asked, inputs: Inputs) -> str:
     """Whoever watches operations or what they save, a counter or a checkpoint, does not see those that are timed."""
     choice = _kept(asked)
     if choice is None:
-        with _disable_current_modes(), torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
+        hooks = torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is)
+        with _disable_current_modes(), hooks, torch.cuda.device_of(inputs[0]):
             choice = measure(asked, inputs, milliseconds)
         _keep(asked, choice)
     _chosen[asked] = _best[asked] = choice
@@ -190,13 +215,25 @@ def _description(asked: Asked) -> dict[str, Any]:
 
 def measure(asked: Asked, inputs: Inputs, clock: Clock) -> Choice:
     """Times all that can be used, in turns, forward and where it is trained backward; a failure is kept with its
-    reason. What keeps all scores takes part where nothing else can be used."""
+    reason. What compiles for seconds takes part where nothing else works, what keeps all scores where nothing else can
+    be used."""
     refused = {name: reason for name, backend in BACKENDS.items() if (reason := backend.refusal(asked))}
     usable = [name for name in BACKENDS if name not in refused]
-    taking_part = [name for name in usable if not BACKENDS[name].keeps_scores] or usable
-    times: dict[str, list[float]] = {name: [] for name in taking_part}
+    fused = [name for name in usable if not BACKENDS[name].keeps_scores] or usable
+    for compiles in (False, True):
+        taking_part = [name for name in fused if BACKENDS[name].compiles is compiles]
+        if medians := _medians(taking_part, asked, inputs, clock, refused):
+            return Choice(min(medians, key=lambda name: medians[name]), "measured", medians, refused)
+    raise MachineError(f"no backend of attention works for {asked}: {refused}", hint="-o runtime.attention=reference")
+
+
+def _medians(
+    names: Sequence[str], asked: Asked, inputs: Inputs, clock: Clock, refused: dict[str, str]
+) -> dict[str, float]:
+    """Milliseconds of those that work; why others do not is added to `refused`."""
+    times: dict[str, list[float]] = {name: [] for name in names}
     for number in range(ROUNDS + 1):
-        for name in taking_part[:: 1 if number % 2 else -1]:
+        for name in names[:: 1 if number % 2 else -1]:
             if name in refused:
                 continue
             try:
@@ -206,12 +243,7 @@ def measure(asked: Asked, inputs: Inputs, clock: Clock) -> Choice:
                 continue
             if number:
                 times[name].append(took)
-    medians = {name: statistics.median(values) for name, values in times.items() if name not in refused}
-    if not medians:
-        raise MachineError(
-            f"no backend of attention works for {asked}: {refused}", hint="-o runtime.attention=reference"
-        )
-    return Choice(min(medians, key=lambda name: medians[name]), "measured", medians, refused)
+    return {name: statistics.median(values) for name, values in times.items() if name not in refused}
 
 
 def _once(name: str, inputs: Inputs, is_trained: bool) -> None:
@@ -224,10 +256,26 @@ def _once(name: str, inputs: Inputs, is_trained: bool) -> None:
 
 
 def milliseconds(call: Callable[[], object]) -> float:
-    """Of the current GPU."""
+    """What a call takes the current GPU, not Python: it is kept waiting until as many as it does in 2 ms are queued."""
+    host_s, took = _queued(call, 1, 0.0)
+    if took > 5e4 * host_s:  # all of it was queued before a fiftieth of it was done
+        return took
+    _, took = _queued(call, 1, host_s)
+    count = min(MOST_QUEUED, ceil(QUEUED_MS / max(took, 1e-3)))
+    return took if count == 1 else _queued(call, count, count * host_s)[1] / count
+
+
+def _queued(call: Callable[[], object], count: int, host_s: float) -> tuple[float, float]:
+    """The seconds that it takes to queue so many calls, and the milliseconds from the first to the last behind a wait
+    of half as long again as `host_s`."""
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    torch.cuda._sleep(int(CYCLES * min(1.5 * host_s, LONGEST_WAIT_S)))
     begin.record()
-    call()
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    took_s = time.perf_counter() - start
     end.record()
     end.synchronize()
-    return begin.elapsed_time(end)
+    return took_s, begin.elapsed_time(end)

@@ -36,6 +36,7 @@ def test_recipes_know_all_names() -> None:
         ("cudnn", {"is_batch": True, "is_deterministic": False}, None),
         ("efficient", {"dtype": torch.float32}, None),
         ("flash4", {"width": 256}, "takes heads of 8 to 128 channels in steps of 8"),
+        ("flash3", {"width": 200}, "is deterministic for heads of up to 192 channels"),
         ("flash3", {"device": torch.device("cuda", 6)}, "runs on GPUs of capability 9.0 to 9.0"),
         ("flex", {"is_padded": True, "is_cross": True}, None),
         ("sdpa", {}, "runs on cpu"),

@@ -31,6 +31,13 @@ def nothing_is_chosen() -> Iterator[None]:
     use("auto")
 
 
+@pytest.fixture(params=[False, True], ids=["without AMX", "with AMX"])
+def amx(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the processor says that it has tiles of bfloat16."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: request.param)
+    return request.param
+
+
 def small() -> Inputs:
     x, where = torch.randn(8, 2, 64, requires_grad=True), segments(torch.tensor([3, 5]))
     return x, x.detach(), x.detach(), where, where, None
@@ -43,32 +50,34 @@ def asked(clips: int, tokens: int, dtype: torch.dtype, is_trained: bool, heads: 
 
 
 @pytest.mark.parametrize(
-    ("clips", "tokens", "dtype", "is_trained", "expected"),
+    ("clips", "tokens", "dtype", "is_trained", "expected", "with_amx"),
     [
-        (12, 52, torch.bfloat16, True, "products"),
-        (12, 52, torch.bfloat16, False, "products"),
-        (1, 1_090, torch.bfloat16, True, "products"),
-        (1, 16, torch.bfloat16, True, "sdpa_float32"),
-        (1, 16, torch.bfloat16, False, "sdpa"),
-        (1, 4_096, torch.bfloat16, True, "sdpa"),
-        (1, 4_096, torch.bfloat16, False, "sdpa"),
-        (4_096, 64, torch.bfloat16, True, "sdpa_float32"),
-        (12, 52, torch.float32, True, "sdpa"),
-        (1, 4_096, torch.float32, True, "sdpa"),
-        (12, 52, torch.float16, True, "sdpa_float32"),
-        (12, 52, torch.float16, False, "sdpa_float32"),
-        (12, 52, torch.float64, True, "sdpa"),
+        (12, 52, torch.bfloat16, True, "products", "products"),
+        (12, 52, torch.bfloat16, False, "products", "sdpa"),
+        (1, 1_090, torch.bfloat16, True, "products", "sdpa"),
+        (1, 16, torch.bfloat16, True, "sdpa_float32", "sdpa_float32"),
+        (1, 16, torch.bfloat16, False, "sdpa", "sdpa"),
+        (1, 4_096, torch.bfloat16, True, "sdpa", "sdpa"),
+        (1, 4_096, torch.bfloat16, False, "sdpa", "sdpa"),
+        (4_096, 64, torch.bfloat16, True, "sdpa_float32", "products"),
+        (64, 256, torch.bfloat16, True, "sdpa_float32", "sdpa"),
+        (12, 52, torch.float32, True, "sdpa", "sdpa"),
+        (1, 4_096, torch.float32, True, "sdpa", "sdpa"),
+        (12, 52, torch.float16, True, "sdpa_float32", "sdpa_float32"),
+        (12, 52, torch.float16, False, "sdpa_float32", "sdpa_float32"),
+        (12, 52, torch.float64, True, "sdpa", "sdpa"),
     ],
 )
 def test_on_a_processor_the_rule_is_what_was_measured(
-    clips: int, tokens: int, dtype: torch.dtype, is_trained: bool, expected: str
+    clips: int, tokens: int, dtype: torch.dtype, is_trained: bool, expected: str, with_amx: str, amx: bool
 ) -> None:
-    choice = by_rule(asked(clips, tokens, dtype, is_trained))
+    choice, expected = by_rule(asked(clips, tokens, dtype, is_trained)), with_amx if amx else expected
     assert (choice.backend, choice.reason) == (expected, "rule")
     assert choice.refused["flash"] == "runs on cuda" and expected not in choice.refused
 
 
-def test_the_bounds_of_the_rule_are_exact() -> None:
+@pytest.mark.parametrize("amx", [False], indirect=True)
+def test_the_bounds_of_the_rule_are_exact(amx: bool) -> None:
     assert by_rule(asked(1, 128, torch.bfloat16, False)).backend == "sdpa"
     assert by_rule(asked(1, 129, torch.bfloat16, False)).backend == "products"
     assert by_rule(asked(4, 1_023, torch.bfloat16, True, heads=4)).backend == "products"
@@ -76,7 +85,18 @@ def test_the_bounds_of_the_rule_are_exact() -> None:
     assert by_rule(asked(100, LONG // 2, torch.bfloat16, True)).backend == "sdpa_float32"
 
 
-def test_of_different_lengths_what_is_computed_at_once_decides() -> None:
+@pytest.mark.parametrize("amx", [True], indirect=True)
+def test_with_amx_its_bounds_are_exact(amx: bool) -> None:
+    assert by_rule(asked(1, 128, torch.bfloat16, True)).backend == "sdpa_float32"
+    assert by_rule(asked(1, 129, torch.bfloat16, True)).backend == "products"
+    assert by_rule(asked(4, 511, torch.bfloat16, True, heads=4)).backend == "products"
+    assert by_rule(asked(4, 512, torch.bfloat16, True, heads=4)).backend == "sdpa"  # 8 MiB of scores
+    assert by_rule(asked(1_000, 128, torch.bfloat16, True)).backend == "products"
+    assert by_rule(asked(1_000, 129, torch.bfloat16, True)).backend == "sdpa"
+
+
+@pytest.mark.parametrize("amx", [False], indirect=True)
+def test_of_different_lengths_what_is_computed_at_once_decides(amx: bool) -> None:
     q = torch.empty(20_000, 4, 64, dtype=torch.bfloat16)
     for lengths, expected in (([128, 128, 100], "sdpa"), ([129, 4], "products"), ([2_048, 2], "sdpa")):
         where = segments(torch.tensor(lengths))
@@ -98,13 +118,13 @@ def test_on_a_gpu_the_rule_takes_the_first_that_can(is_deterministic: bool, monk
     assert by_rule(gpu._replace(dtype=torch.float32)).backend == "efficient"
 
 
-def test_what_ran_is_kept_by_class_of_shapes() -> None:
+def test_what_ran_is_kept_by_class_of_shapes(amx: bool) -> None:
     x = torch.randn(300, 2, 32, dtype=torch.bfloat16)
     attention(x, x, x, segments(torch.tensor([100, 200])))
     attention(x[:290], x[:290], x[:290], segments(torch.tensor([95, 195])))  # of the same class
     attention(x[:10], x[:10], x[:10], segments(torch.tensor([10])))
     (first, second), (large, small) = chosen().keys(), chosen().values()
-    assert (large.backend, small.backend) == ("products", "sdpa")
+    assert (large.backend, small.backend) == ("sdpa" if amx else "products", "sdpa")
     assert (first.num_tokens, first.longest, first.is_batch) == (512, 256, False)
     assert (second.num_tokens, second.longest, second.is_batch) == (16, 16, True)
 
@@ -163,6 +183,84 @@ def test_the_fastest_is_taken_and_failures_are_kept() -> None:
     choice = measure(_asked(*inputs), inputs, broken)
     (failed,) = {"sdpa", "sdpa_float32"} - set(choice.milliseconds)
     assert choice.backend != failed and choice.refused[failed] == "RuntimeError: no kernel image"
+
+
+def test_what_compiles_for_seconds_is_timed_where_nothing_else_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sdpa_float32` as if it were FlexAttention."""
+    changed = {**BACKENDS, "sdpa_float32": BACKENDS["sdpa_float32"]._replace(compiles=True)}
+    monkeypatch.setattr(module, "BACKENDS", changed)
+    inputs = small()
+    assert set(measure(_asked(*inputs), inputs, lambda call: 1.0).milliseconds) == {"sdpa"}
+    monkeypatch.setitem(changed, "sdpa", changed["sdpa"]._replace(run=lambda *_: pytest.fail("it was called")))
+    ran: list[str] = []
+
+    def broken(call) -> float:
+        ran.append("")
+        if len(ran) == 1:
+            raise RuntimeError("no kernel image")
+        call()
+        return 1.0
+
+    choice = measure(_asked(*inputs), inputs, broken)
+    assert choice.backend == "sdpa_float32" and choice.refused["sdpa"] == "RuntimeError: no kernel image"
+    assert len(ran) == 1 + module.ROUNDS + 1
+
+
+class Gpu:
+    """A clock, and a GPU whose queue Python fills: what `torch.cuda` says of it. Calls take it and Python so long."""
+
+    def __init__(self, gpu_s: float, host_s: float):
+        self.gpu_s, self.host_s = gpu_s, host_s
+        self.now = self.idle_at = 0.0
+        self.calls, self.waits = 0, []
+
+    def call(self) -> None:
+        self.calls += 1
+        self.now += self.host_s
+        self.queue(self.gpu_s)
+
+    def queue(self, seconds: float) -> None:
+        self.idle_at = max(self.idle_at, self.now) + seconds
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        gpu = self
+
+        class Event:
+            def __init__(self, enable_timing: bool):
+                self.at = 0.0
+
+            def record(self) -> None:
+                self.at = max(gpu.idle_at, gpu.now)
+
+            def synchronize(self) -> None:
+                gpu.now = max(gpu.now, self.at)
+
+            def elapsed_time(self, other: Event) -> float:
+                return 1e3 * (other.at - self.at)
+
+        def sleep(cycles: int) -> None:
+            self.waits.append(cycles / module.CYCLES)
+            self.queue(self.waits[-1])
+
+        monkeypatch.setattr(torch.cuda, "Event", Event)
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda: setattr(self, "now", max(self.now, self.idle_at)))
+        monkeypatch.setattr(torch.cuda, "_sleep", sleep)
+        monkeypatch.setattr(module.time, "perf_counter", lambda: self.now)
+
+
+@pytest.mark.parametrize(
+    ("gpu_s", "host_s", "calls"),
+    [(1e-5, 3e-4, 52), (5e-5, 3e-4, 42), (2e-4, 1e-4, 12), (5e-3, 3e-4, 2), (5e-2, 3e-4, 1), (1e-4, 10.0, 2)],
+)
+def test_what_python_takes_is_not_measured(
+    gpu_s: float, host_s: float, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = Gpu(gpu_s, host_s)
+    gpu.install(monkeypatch)
+    took = module.milliseconds(gpu.call)
+    assert abs(gpu.calls - calls) <= 1 and max(gpu.waits) <= module.LONGEST_WAIT_S
+    if host_s < 1:  # else it compiles, in a round that does not count
+        assert took == pytest.approx(1e3 * gpu_s, rel=0.02)
 
 
 def test_where_all_fail_it_is_said() -> None:
