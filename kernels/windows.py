@@ -103,7 +103,7 @@ def block_map(kind: Tensor, place: Tensor, packed: Segments, windows: Windows) -
     first, last = _touched(map, packed)
     width = min(len(first), 1 + 2 * -(-packed.longest // BLOCK))  # itself, and what its ends reach out of it
     candidate = first[:, None] + torch.arange(width, device=first.device)
-    ends = candidate <= last[:, None], candidate.clamp(max=max(0, len(first) - 1))
+    ends = candidate <= last[:, None], candidate.clamp_(max=max(0, len(first) - 1))
     seen = Windows(tuple(zip(*windows.seconds, strict=True)), windows.rows, windows.columns)
     return map._replace(by_query=_blocks(ranges, *ends, windows), by_key=_blocks(ranges, *ends, seen))
 
@@ -204,30 +204,36 @@ def _touched(map: BlockMap, packed: Segments) -> tuple[Tensor, Tensor]:
 
 
 def _blocks(ranges: _Ranges, is_there: Tensor, candidate: Tensor, windows: Windows) -> Blocks:
-    """What lives of candidates (B, W) for each block, in lists."""
-    low, high = ranges.low[..., None], ranges.high[..., None]
-    others_low, others_high = ranges.low[..., candidate], ranges.high[..., candidate]  # 3 3 B W
+    """What lives of candidates (B, W) for each block, in lists. Kinds and axes one by one: where a clip has 131,072
+    tokens, a number of each candidate takes 4 MB."""
     alive, full = torch.zeros_like(is_there), torch.ones_like(is_there)
     for own in KINDS:
         for other in KINDS:
-            near = torch.maximum(others_low[:, other] - high[:, own], low[:, own] - others_high[:, other])  # 3 B W
-            near = near.clamp(min=0)  # of those that overlap
-            far = torch.maximum(others_high[:, other] - low[:, own], high[:, own] - others_low[:, other])
             limits = windows.seconds[own][other], *((windows.rows, windows.columns) if own == other == VIDEO else ())
-            both = (low[0, own] < inf) & (others_low[0, other] < inf)
-            alive |= both & _within(near, limits)
-            full &= ~both | _within(far, limits)
+            both = (ranges.low[0, own] < inf)[:, None] & (ranges.low[0, other] < inf)[candidate]
+            some = whole = both
+            for axis, limit in enumerate(limits):
+                is_near, is_far = _within(ranges, axis, own, other, candidate, limit)
+                some, whole = some & is_near, whole & is_far
+            alive |= some
+            full &= whole | ~both
     alive &= is_there
     clip = ranges.clip[:, None]
     full &= alive & (clip >= 0) & (clip == ranges.clip[candidate])
-    order = torch.argsort(full.int() + alive.int(), dim=1, descending=True, stable=True)
+    order = torch.argsort(full.byte() + alive.byte(), dim=1, descending=True, stable=True)
     count = torch.stack([full.sum(1), alive.sum(1)], dim=1)
     return Blocks(candidate.gather(1, order).int(), count.int())
 
 
-def _within(distances: Tensor, limits: tuple[float, ...]) -> Tensor:
-    """Whether distances (3, B, W) along as many axes as there are limits are within them."""
-    return torch.stack([x <= limit for x, limit in zip(distances, limits, strict=False)]).all(0)
+def _within(ranges: _Ranges, axis: int, own: int, other: int, candidate: Tensor, limit: float) -> tuple[Tensor, Tensor]:
+    """Whether the nearest, and whether the farthest tokens of `other` kind in candidates (B, W) are within a limit of
+    those of `own` kind in each block, along an axis."""
+    low, high = ranges.low[axis, own, :, None], ranges.high[axis, own, :, None]
+    others_low, others_high = ranges.low[axis, other][candidate], ranges.high[axis, other][candidate]
+    near = torch.maximum(others_low - high, low - others_high).clamp_(min=0)  # of those that overlap
+    is_near = near <= limit
+    del near
+    return is_near, torch.maximum(others_high - low, high - others_low) <= limit
 
 
 def _check(kind: Tensor, place: Tensor, packed: Segments, windows: Windows) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from avctl.kernels import windows as module
 from avctl.kernels.segments import Segments, segments
@@ -134,6 +138,32 @@ def test_memory_is_linear_in_tokens_where_clips_are_bounded() -> None:
         return sum(x.numel() for blocks in (map.by_query, map.by_key) for x in blocks)
 
     assert numbers(400) == 2 * numbers(200) == 4 * numbers(100)
+
+
+class Peak(TorchDispatchMode):
+    """The most bytes that operations inside have made and that are alive at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **kwargs or {})
+        for storage in (x.untyped_storage() for x in tree_leaves(result) if isinstance(x, Tensor)):
+            self.made[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self.made = {at: made for at, made in self.made.items() if not made[0].expired()}
+        self.bytes = max(self.bytes, sum(nbytes for _, nbytes in self.made.values()))
+        return result
+
+
+def test_lists_of_a_long_clip_take_few_numbers_of_each_pair_of_blocks() -> None:
+    """Of 131,072 tokens in blocks of 128 these are 50 MB."""
+    B = 256
+    inputs = tokens([B * BLOCK])
+    with Peak() as peak:
+        block_map(*inputs, NEAR)
+    assert peak.bytes < 12 * 4 * B * B + 200 * B * BLOCK
 
 
 def test_what_lives_is_counted() -> None:
