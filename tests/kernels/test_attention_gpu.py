@@ -231,9 +231,9 @@ def test_it_compiles_whole_on_a_gpu(name: str) -> None:
 def test_heads_that_stand_one_behind_the_other_compile_too(name: str) -> None:
     """Kernels of PyTorch give what has the strides of their inputs."""
     where = of(130, 0, 57, device="cuda")
-    inputs = [x.transpose(0, 1).contiguous().transpose(0, 1) for x in packed(187, torch.bfloat16, "cuda")]
-    leaves = [x.detach().requires_grad_() for x in inputs]
-    if reason := BACKENDS[name].refusal(_asked(*leaves, where, where, None)):
+    q, k, v = (x.transpose(0, 1).contiguous().transpose(0, 1) for x in packed(187, torch.bfloat16, "cuda"))
+    inputs = q, k, v
+    if reason := BACKENDS[name].refusal(_asked(*of_leaves(inputs), where, where, None)):
         pytest.skip(f"{name} {reason}")
     compiled = torch.compile(lambda q, k, v: attention(q, k, v, where, backend=name).sin(), fullgraph=True)
     made = with_gradients(compiled, inputs)
