@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import groupby
 
 from torch import Tensor
 
@@ -58,6 +60,22 @@ class Patches:
         video = video.permute(0, 1, 4, 5, 2, 6, 3, 7).flatten(6).flatten(4, 5).flatten(1, 2)
         audio = tokens.audio.unflatten(1, (self.audio_patch, -1)).unflatten(0, (count, sounds)).flatten(1, 2)
         return Tracks(video, audio)
+
+    def join_each(self, tokens: Tracks, grids: Sequence[Grid]) -> list[Tracks]:
+        """Packed tokens (V, p) and (A, q) of clips of any grids -> latents (F, C, H, W) and (F, C) of each; of a track
+        that it has not, no frames. Clips of one grid next to each other are a batch. ValueError for other tokens."""
+        tracks = sum(grid.pictures for grid in grids), sum(grid.sounds for grid in grids)
+        if tracks != (lengths := (len(tokens.video), len(tokens.audio))):
+            raise ValueError(f"{lengths} tokens of video and audio for grids of {tracks}")
+        clips: list[Tracks] = []
+        video, audio = tokens
+        for grid, run in groupby(grids):
+            count = len(list(run))
+            ends = count * grid.pictures, count * grid.sounds
+            batch = self.join(Tracks(video[: ends[0]], audio[: ends[1]]), count, grid)
+            video, audio = video[ends[0] :], audio[ends[1] :]
+            clips += map(Tracks, *batch)
+        return clips
 
     def split_masks(self, given: Tracks, grid: Grid) -> Tracks:
         """Masks over latent frames (B, F) each -> over tokens (V,) and (A,): a token is given if its first frame is."""

@@ -61,6 +61,18 @@ def test_every_clip_has_its_own_tokens(store: ClipStore, rows: list[ClipRow], pa
             assert torch.equal(audio, patches.split_audio(latents))
 
 
+def test_joining_undoes_reading(store: ClipStore, rows: list[ClipRow], patches: Patches) -> None:
+    """Of clips, an image, a picture alone and a sound alone, in any order."""
+    for some in (rows, rows[::-1], [*rows[:1] * 2, *rows[4:], *rows[:2]]):
+        made = patches.join_each(read_tokens(store, some, patches), [grid_of(store, row, patches) for row in some])
+        for row, clip in zip(some, made, strict=True):
+            for place, latents in zip((row.video_latents, row.audio_latents), clip, strict=True):
+                if place:
+                    assert torch.equal(latents, torch.from_numpy(store.read(place)).float())
+                else:
+                    assert not len(latents)
+
+
 def test_clips_without_a_track_make_no_tokens_of_it(store: ClipStore, rows: list[ClipRow], patches: Patches) -> None:
     assert read_tokens(store, rows[4:6], patches).audio.shape == (0, patches.sizes[1])
     assert read_tokens(store, rows[6:], patches).video.shape == (0, patches.sizes[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 import torch
@@ -34,6 +35,28 @@ def test_joining_undoes_splitting(patch: tuple[int, int, int], layout: Layout) -
     assert tokens.video.shape == (3 * grid.pictures, patches.sizes[0])
     assert tokens.audio.shape == (3 * grid.sounds, patches.sizes[1])
     assert all(torch.equal(a, b) for a, b in zip(patches.join(tokens, 3, grid), clips, strict=True))
+
+
+def test_clips_of_any_size_have_their_latents_back() -> None:
+    """A clip twice, an image, a sound alone, a picture alone, and the clip again."""
+    patches, (videos, audios) = Patches(SPEC, LAYOUT), latents(3)
+    clips = [
+        *map(Tracks, videos[:2], audios[:2]),
+        Tracks(torch.randn(2, 3, 6, 2), audios[0, :0]),
+        Tracks(torch.zeros(0, 3, 0, 0), torch.randn(15, 4)),
+        Tracks(torch.randn(4, 3, 2, 4), audios[0, :0]),
+        Tracks(videos[2], audios[2]),
+    ]
+    batches = [clip.map(lambda x: x[None]) for clip in clips]
+    grids, tokens = [patches.grid_of(batch) for batch in batches], [patches.split(batch) for batch in batches]
+    made = patches.join_each(Tracks(*map(torch.cat, zip(*tokens, strict=True))), grids)
+    assert all(torch.equal(a, b) for a, b in zip(chain(*made), chain(*clips), strict=True))
+    assert patches.join_each(Tracks(torch.empty(0, 24), torch.empty(0, 20)), []) == []
+
+
+def test_tokens_that_are_not_those_of_the_grids_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(3, 2\) tokens of video and audio for grids of \(3, 4\)"):
+        Patches(SPEC, LAYOUT).join_each(Tracks(torch.empty(3, 24), torch.empty(2, 20)), [Grid(1, 1, 3, 4)])
 
 
 def test_tokens_go_by_clip_then_time_then_row_then_column() -> None:
