@@ -153,7 +153,10 @@ class Rows:
     def lap(self, inputs: Sequence[Inputs], backend: str | None) -> Lap:
         """What it makes is kept until all are through: outputs go round in memory as inputs do."""
         given = [[x.detach().requires_grad_(self.is_trained) for x in qkv] for *qkv, _ in inputs]
-        run = partial(attention, queries=self.where, backend=backend)
+
+        def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return attention(q, k, v, self.where, backend=backend)
+
         if not self.is_trained:
             return lambda: [run(*qkv) for qkv in given]
         return lambda: [torch.autograd.grad(run(*qkv), qkv, y) for qkv, (*_, y) in zip(given, inputs, strict=True)]
@@ -164,8 +167,8 @@ class Rows:
         heads = torch.tensor(sorted({0, self.setting.heads - 1}), device=self.on.torch)
 
         def among_all(*some: Tensor) -> Tensor:
-            every = (x.index_copy(1, heads, y) for x, y in zip(qkv, some, strict=True))
-            return attention(*every, self.where, backend=backend).index_select(1, heads)
+            q, k, v = (x.index_copy(1, heads, y) for x, y in zip(qkv, some, strict=True))
+            return attention(q, k, v, self.where, backend=backend).index_select(1, heads)
 
         some = [x.index_select(1, heads) for x in qkv]
         try:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
@@ -216,12 +217,12 @@ def _diffusers(shape: Shape, on: Device) -> Way | Absent:
     if len(set(shape.clips)) > 1:
         return Absent(name, "takes clips of one size")
     try:
-        from diffusers import LTX2VideoTransformer3DModel  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
+        transformer: Any = import_module("diffusers").LTX2VideoTransformer3DModel
+    except (ImportError, AttributeError) as error:
         return Absent(name, f"is not installed: {error}")
     spec, clip = shape.model, shape.clips[0]
     heads = {"num_attention_heads": spec.heads, "attention_head_dim": spec.width // spec.heads}
-    model = LTX2VideoTransformer3DModel(
+    model = transformer(
         in_channels=SIZES[0], out_channels=SIZES[0], audio_in_channels=SIZES[1], audio_out_channels=SIZES[1],
         cross_attention_dim=spec.width, audio_cross_attention_dim=spec.width, caption_channels=spec.width,
         num_layers=spec.num_dual + spec.num_single, **heads, **{f"audio_{name}": size for name, size in heads.items()},

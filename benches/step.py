@@ -135,7 +135,8 @@ class Plain:
 
     def __init__(self, setting: Setting):
         self.objective = Objective(setting, "float32")
-        self.batch, self.weights = self.objective.batch(0), list(self.objective.model.parameters())
+        self.batch = self.objective.batch(0)
+        self.weights: list[Tensor] = [*self.objective.model.parameters()]
         self.averages, self.decay = [p.detach().clone() for p in self.weights], setting.train.ema
         self.clip_norm, spec = setting.train.optim.clip_norm, setting.train.optim
         self.optimizer = torch.optim.AdamW(self.weights, spec.lr, spec.betas, weight_decay=spec.weight_decay)

@@ -67,7 +67,11 @@ def test_a_run_of_several_that_failed_is_not_passed_over() -> None:
 
 def test_what_was_measured_of_uncommitted_changes_says_so() -> None:
     dirty = FIGURE | {"is_dirty": True}
-    told = [change for sides in ((FIGURE, dirty), (dirty, dirty)) for change in changes(*({KEY: [x]} for x in sides))]
+    told = [
+        change
+        for sides in ((FIGURE, dirty), (dirty, dirty))
+        for change in changes({KEY: [sides[0]]}, {KEY: [sides[1]]})
+    ]
     assert [change.verdict for change in told] == ["same", "same"]
     assert [change.reason for change in told] == ["uncommitted changes after", "uncommitted changes before and after"]
 

@@ -52,7 +52,7 @@ def test_who_has_other_weights_or_another_gradient_is_not_timed(dtype: torch.dty
     cut = way._replace(forward=lambda: (way.forward()[0], way.forward()[1].detach()))
     assert (gate.refusal(cut) or "").startswith("is not exact")
     with torch.no_grad():
-        model.single[0].streams[0].to_hidden.weight[:8] *= 1.5
+        dict(model.named_parameters())["single.0.streams.0.to_hidden.weight"][:8] *= 1.5
     reason = gate.refusal(way) or ""
     assert reason.startswith("is not exact") and stack._admitted(way, gate) == Absent("one", reason)
     assert gate.refusal(way._replace(is_alike=False)) is None
