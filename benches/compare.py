@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 IDENTITY = (
     "processor", "cores", "threads", "device", "driver", "cuda", "versions", "packages",
     "dtype", "rows", "width", "tokens", "clips", "longest", "heads", "density", "floor_bytes", "floor_flops", "flops",
-    "calls", "providers", "backend", "attention", "timing",
+    "calls", "providers", "backend", "timing",
 )  # fmt: skip
 HISTORY = 5  # runs
 RELATIVE = 0.08

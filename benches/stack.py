@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode
 
-from avctl.kernels.attention_choice import use
+from avctl.kernels.attention_choice import use, who_ran
 from avctl.kernels.record import modules
 from avctl.models.joint_dit import JointTransformer
 from avctl.models.latents import Tracks
@@ -111,6 +111,7 @@ def _race(shape: Shape, on: Device, flops_s: float) -> Iterator[Row]:
     turns = in_turns(lambda number: laps, 1, ROUNDS, on)
     tokens = sum(grid.pictures + grid.sounds for grid in shape.clips)
     about = identity(on) | state(on) | {"dtype": str(on.dtype).removeprefix("torch."), "tokens": tokens}
+    about["attention"] = who_ran()
     for each in everybody:
         what = f"training, {shape.name}: {each.name}"
         if isinstance(each, Absent):

@@ -27,6 +27,7 @@ def test_everybody_has_a_row_of_the_operations_that_references_do(monkeypatch: p
         assert len(row.values) == stack.ROUNDS and row.details["tokens"] == 17
         seconds = 17 / row.median
         assert row.details["of_matmul"] == pytest.approx(row.details["flops"] / seconds / 1e12)
+        assert row.details["attention"] == "sdpa (rule)"
         assert row.details["provider"] == row.what.split(": ")[1]
     assert ours[0].details["flops"] == ours[1].details["flops"]
     assert theirs.failure and "not installed" in theirs.failure and not theirs.values
