@@ -17,6 +17,7 @@ from torch import Tensor
 
 from avctl.kernels import attention_gpu as gpu
 from avctl.kernels.attention_cpu import by_form
+from avctl.kernels.dispatch import capability
 from avctl.kernels.segments import Segments
 
 Need = Literal["different lengths", "other keys", "padding", "determinism"]
@@ -92,15 +93,9 @@ class Backend(NamedTuple):
             return f"is deterministic for heads of up to {self.same_bytes[-1]} channels"
         if lacking := [need for need in asked.needs() if need in self.lacks]:
             return f"lacks {' and '.join(lacking)}"
-        if self.capabilities != range(2**16) and _capability(asked.device) not in self.capabilities:
+        if self.capabilities != range(2**16) and capability(asked.device) not in self.capabilities:
             return f"runs on GPUs of capability {self.capabilities.start / 10} to {self.capabilities[-1] / 10}"
         return self.package and _failure(self.package)
-
-
-@cache
-def _capability(device: torch.device) -> int:
-    major, minor = torch.cuda.get_device_capability(device)
-    return 10 * major + minor
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from avctl.kernels.dispatch import tl, triton
+from avctl.kernels.dispatch import capability, tl, triton
 from avctl.kernels.dot import needs_upcast
 from avctl.kernels.windows import BlockMap
 
@@ -42,6 +42,9 @@ CUTS_TIGHT = CUTS | {  # where rows and columns of tokens, or a mask of channels
     128: Cuts(Cut(1, 4, 8, 5), Cut(2, 4, 8, 5), Cut(4, 2, 8, 5)),
     256: Cuts(Cut(2, 2, 8, 3), Cut(2, 4, 8, 3), Cut(4, 4, 8, 3)),
 }
+CUTS_HOPPER = Cuts(
+    Cut(1, 1, 8, 3), Cut(1, 2, 8, 3), Cut(4, 1, 8, 5)
+)  # of 128 channels: its registers hold larger tiles
 CUTS_FLOAT32 = Cuts(*[Cut(4, 4, 8, 3)] * 3)  # without tensor cores
 
 
@@ -116,7 +119,10 @@ def cuts(q: Tensor, map: BlockMap) -> Cuts:
     if q.itemsize == 4:
         return CUTS_FLOAT32
     K = q.shape[2]
-    made = CUTS_TIGHT if _is_in_place(map) or _channels(K) != K else CUTS
+    is_tight = _is_in_place(map) or _channels(K) != K
+    if K == 128 and not is_tight and capability(q.device) == 90:
+        return CUTS_HOPPER
+    made = CUTS_TIGHT if is_tight else CUTS
     return next(cuts for most, cuts in made.items() if most >= K)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,7 +27,7 @@ else:
 
         triton, tl = SimpleNamespace(jit=lambda function: function), None  # so that files with kernels can be imported
 
-__all__ = ["exported", "is_exported", "operator", "runs_triton", "tl", "triton"]
+__all__ = ["capability", "exported", "is_exported", "operator", "runs_triton", "tl", "triton"]
 
 
 _is_exported = False
@@ -54,6 +54,15 @@ def runs_triton(*tensors: Tensor) -> bool:
     if not tensors or tl is None or is_exported():
         return False
     return all(x.is_cuda and x.dtype != torch.float64 for x in tensors)  # kernels compute in float32
+
+
+@cache
+def capability(device: torch.device) -> int:
+    """Of an NVIDIA GPU: 90 is 9.0. 0 of everything else."""
+    if device.type != "cuda":
+        return 0
+    major, minor = torch.cuda.get_device_capability(device)
+    return 10 * major + minor
 
 
 def operator(name: str, mutates_args: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Any]:

@@ -12,7 +12,7 @@ from triton.runtime.interpreter import InterpretedFunction
 
 from avctl.kernels import av_window_tiles as module
 from avctl.kernels.av_window_attention import av_window_attention
-from avctl.kernels.av_window_tiles import CUTS, CUTS_FLOAT32, CUTS_TIGHT, by_channels, cuts, strides
+from avctl.kernels.av_window_tiles import CUTS, CUTS_FLOAT32, CUTS_HOPPER, CUTS_TIGHT, by_channels, cuts, strides
 from avctl.kernels.binary import read_all
 from avctl.kernels.ledger import CEILINGS
 from avctl.kernels.record import Launch, recording
@@ -49,8 +49,8 @@ def test_kernels_tell_pairs_as_windows_do_from_both_sides(place: float, interpre
         assert not out[S:].any() and not out[:, S:].any(), "there are no tokens there"
 
 
-def test_tiles_are_what_tensor_cores_take_and_the_widest_heads_have_some() -> None:
-    for made in (*CUTS.values(), *CUTS_TIGHT.values(), CUTS_FLOAT32):
+def test_tiles_are_what_tensor_cores_take_and_the_widest_heads_have_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    for made in (*CUTS.values(), *CUTS_TIGHT.values(), CUTS_HOPPER, CUTS_FLOAT32):
         assert all(BLOCK // part >= 16 and BLOCK % part == 0 for cut in made for part in (cut.queries, cut.keys))
     in_time, in_place = (
         block_map(torch.ones(1, dtype=torch.int8), torch.zeros(1, 3), segments(torch.tensor([1])), windows)
@@ -62,6 +62,13 @@ def test_tiles_are_what_tensor_cores_take_and_the_widest_heads_have_some() -> No
     for K, most in ((1, 64), (65, 128), (255, 256)):
         assert cuts(torch.empty(0, 1, K, dtype=torch.bfloat16), in_time) is CUTS_TIGHT[most]
     assert cuts(torch.empty(0, 1, 64), in_place) is CUTS_FLOAT32
+    monkeypatch.setattr(module, "capability", lambda device: 90)
+    q = torch.empty(0, 1, 128, dtype=torch.bfloat16)
+    assert (
+        cuts(q, in_time) is CUTS_HOPPER
+        and cuts(q, in_place) is CUTS_TIGHT[128]
+        and cuts(q.float(), in_time) is CUTS_FLOAT32
+    )
 
 
 def test_only_channels_have_to_be_side_by_side() -> None:
@@ -79,6 +86,16 @@ def test_no_gpu_spills_and_all_have_tensor_cores_to_do_it(K: int, windows: Windo
     assert [launch.kernel.__name__ for launch in made] == ["_forward", "_by_queries", "_by_keys"]
     for facts in read_all([(launch, capability) for launch in made for capability in CEILINGS]):
         assert facts["spills"] == 0 and facts["tensor_cores"] > 0
+
+
+@pytest.mark.slow
+def test_larger_tiles_are_for_gpus_of_9_0_which_do_not_spill_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = recorded(128, IN_TIME)
+    monkeypatch.setattr(module, "capability", lambda device: 90)
+    made = recorded(128, IN_TIME)
+    for launch, facts in zip(made, read_all([(launch, 90) for launch in made]), strict=True):
+        assert facts["spills"] == 0 and facts["tensor_cores"] > 0, launch.name
+    assert made[0].constants != plain[0].constants and made[1].constants != plain[1].constants
 
 
 def recorded(K: int, windows: Windows) -> list[Launch]:
