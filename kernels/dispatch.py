@@ -1,7 +1,8 @@
 """Which implementation of an operation runs: decided here, once, and nowhere else.
 
-Kernels run for tensors on a GPU where Triton is installed; its wheels are for Linux only. Everywhere else, and in
-programs that are exported, the reference runs, made of PyTorch's own kernels, which `torch.compile` can fuse.
+Kernels run for tensors on a GPU where Triton is installed; its wheels are for Linux only. Everywhere else PyTorch's own
+run: those of the reference, which `torch.compile` can fuse, or better ones where there are. Programs that are exported
+have the reference.
 """
 
 from __future__ import annotations
