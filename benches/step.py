@@ -124,7 +124,7 @@ class Training:
 
     def step(self) -> Tensor:
         """The loss before it."""
-        figures = loop._differentiate(self.objective, self.batch, self.threads)
+        figures = loop.differentiate(self.objective, self.batch, self.threads)
         self.optimizer.step(self.number, self.optimizer.norm())
         self.number += 1
         return figures["loss"]

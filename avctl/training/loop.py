@@ -86,7 +86,7 @@ def _fit(
                 if step > saved:
                     state.save(checkpoints, step)
                 raise Interrupted
-            figures = _differentiate(objective, batch, threads)
+            figures = differentiate(objective, batch, threads)
             norm = optimizer.norm()
             if torch.isfinite(norm):
                 optimizer.step(step, norm)
@@ -112,7 +112,7 @@ def _batches(objective: Objective, steps: range, job: Job) -> Iterator[Iterator[
         yield on_device(batches, objective.device)
 
 
-def _differentiate(objective: Objective, batch: Any, threads: Threads) -> dict[str, Tensor]:
+def differentiate(objective: Objective, batch: Any, threads: Threads) -> dict[str, Tensor]:
     """Put the gradients of the loss on a batch into the parameters; the loss and its figures."""
     parameters = [p for p in objective.model.parameters() if p.requires_grad]
 
