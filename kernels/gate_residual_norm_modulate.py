@@ -28,9 +28,12 @@ from avctl.kernels.rows import (
     check_tables,
     launch,
     load_rows,
+    means,
     normal,
     normal_backward,
 )
+
+WIDE = 4_096  # channels of a row of which a program keeps all sums in registers
 
 
 def gate_residual_norm_modulate_reference(
@@ -57,7 +60,7 @@ def _forward(
     place = token.to(tl.int64) * D + channel
     tl.store(out_ptr + place, out, mask=ok)
     out = out.to(out_ptr.dtype.element_ty).to(tl.float32)  # the norm is that of what was stored
-    normalized, _ = normal(out, ok, D, eps, LAYER)
+    normalized, _, _ = normal(out, ok, D, eps, LAYER)
     scale = load_rows(scale_ptr, group, scale_stride, channel, ok)
     shift = load_rows(shift_ptr, group, shift_stride, channel, ok)
     tl.store(h_ptr + place, normalized * scale + shift, mask=ok)
@@ -68,41 +71,59 @@ def _backward(
     dout_ptr, dh_ptr, x_ptr, y_ptr, gate_ptr, scale_ptr, order_ptr, group_ptr, begin_ptr, end_ptr,
     dx_ptr, dy_ptr, sums_ptr, T, D,
     dout_stride, dh_stride, x_stride, y_stride, gate_stride, scale_stride, eps,
-    LAYER: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    LAYER: tl.constexpr, PARTS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """A tile: dx and dy of its tokens, and its sums for dgate, dscale and dshift, (T, D) each, one behind the other."""
-    tile = tl.program_id(0).to(tl.int64)
+    """A tile: dx and dy of its tokens, and its sums for dgate, dscale and dshift, (T, D) each, one behind the other.
+
+    A wide row's sums do not fit in the registers of a program: each of PARTS has its own channels, takes the means over
+    all of them, and then loads its own again, from cache. The parts of a tile run at the same time: what one has loaded
+    the other finds in the GPU's cache."""
+    tile = tl.program_id(0).to(tl.int64) // PARTS
+    OWN: tl.constexpr = BLOCK // PARTS
+    own = (tl.program_id(0) % PARTS * OWN + tl.arange(0, OWN))[None, :]
     channel = tl.arange(0, BLOCK)[None, :]
     group = tl.load(group_ptr + tile)
-    gate = load_rows(gate_ptr, group, gate_stride, channel, channel < D)
-    scale = load_rows(scale_ptr, group, scale_stride, channel, channel < D)
-    dgate = tl.zeros((ROWS, BLOCK), tl.float32)
-    dscale = tl.zeros((ROWS, BLOCK), tl.float32)
-    dshift = tl.zeros((ROWS, BLOCK), tl.float32)
+    dgate = tl.zeros((ROWS, OWN), tl.float32)
+    dscale = tl.zeros((ROWS, OWN), tl.float32)
+    dshift = tl.zeros((ROWS, OWN), tl.float32)
     place = tl.load(begin_ptr + tile)
     end = tl.load(end_ptr + tile)
     while place < end:
         places = (place + tl.arange(0, ROWS))[:, None]
         token = tl.load(order_ptr + places, mask=places < end, other=0)
         ok = (places < end) & (channel < D)
+        x = load_rows(x_ptr, token, x_stride, channel, ok)
         y = load_rows(y_ptr, token, y_stride, channel, ok)
-        out = load_rows(x_ptr, token, x_stride, channel, ok) + gate * y
-        out = out.to(dx_ptr.dtype.element_ty).to(tl.float32)
-        normalized, factor = normal(out, ok, D, eps, LAYER)
         dh = load_rows(dh_ptr, token, dh_stride, channel, ok)
+        if PARTS == 1:  # before the first sum over the row, which waits for what is loaded
+            dout = load_rows(dout_ptr, token, dout_stride, channel, ok)
+        gate = load_rows(gate_ptr, group, gate_stride, channel, channel < D)  # again: registers are few, caches near
+        scale = load_rows(scale_ptr, group, scale_stride, channel, channel < D)
+        out = (x + gate * y).to(dx_ptr.dtype.element_ty).to(tl.float32)
+        normalized, centre, factor = normal(out, ok, D, eps, LAYER)
+        along, mean = means(dh * scale, normalized, D, LAYER)
+        if PARTS > 1:
+            ok = (places < end) & (own < D)
+            x = load_rows(x_ptr, token, x_stride, own, ok)
+            y = load_rows(y_ptr, token, y_stride, own, ok)
+            dh = load_rows(dh_ptr, token, dh_stride, own, ok)
+            dout = load_rows(dout_ptr, token, dout_stride, own, ok)
+            gate = load_rows(gate_ptr, group, gate_stride, own, own < D)
+            scale = load_rows(scale_ptr, group, scale_stride, own, own < D)
+            out = (x + gate * y).to(dx_ptr.dtype.element_ty).to(tl.float32)
+            normalized = (out - centre) * factor
         dscale += dh * normalized
         dshift += dh
-        dx = load_rows(dout_ptr, token, dout_stride, channel, ok)
-        dx += normal_backward(dh * scale, normalized, factor, D, LAYER)
+        dx = dout + normal_backward(dh * scale, normalized, factor, along, mean)
         dgate += dx * y
-        at = token.to(tl.int64) * D + channel
+        at = token.to(tl.int64) * D + own
         tl.store(dx_ptr + at, dx, mask=ok)
         tl.store(dy_ptr + at, gate * dx, mask=ok)
         place += ROWS
-    channel = tl.arange(0, BLOCK)
-    tl.store(sums_ptr + tile * D + channel, tl.sum(dgate, 0), mask=channel < D)
-    tl.store(sums_ptr + (T + tile) * D + channel, tl.sum(dscale, 0), mask=channel < D)
-    tl.store(sums_ptr + (2 * T + tile) * D + channel, tl.sum(dshift, 0), mask=channel < D)
+    own = tl.program_id(0) % PARTS * OWN + tl.arange(0, OWN)
+    tl.store(sums_ptr + tile * D + own, tl.sum(dgate, 0), mask=own < D)
+    tl.store(sums_ptr + (T + tile) * D + own, tl.sum(dscale, 0), mask=own < D)
+    tl.store(sums_ptr + (2 * T + tile) * D + own, tl.sum(dshift, 0), mask=own < D)
 
 
 @operator("avctl::gate_residual_norm_modulate")
@@ -139,7 +160,8 @@ def _apply_backward(
     inputs = [by_rows(tensor) for tensor in (dout, dh, x, y, gate, scale)]
     strides = (tensor.stride(0) for tensor in inputs)
     tiles = order, tile_group, tile_begin, tile_end
-    _backward[(T,)](*inputs, *tiles, dx, dy, sums, T, D, *strides, EPS, LAYER=layer, **launch(D))
+    parts = 1 if D <= WIDE else 2
+    _backward[(T * parts,)](*inputs, *tiles, dx, dy, sums, T, D, *strides, EPS, LAYER=layer, PARTS=parts, **launch(D))
     return dx, dy, sum_tiles(sums, first_tile)
 
 

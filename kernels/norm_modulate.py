@@ -28,6 +28,7 @@ from avctl.kernels.rows import (
     check_tables,
     launch,
     load_rows,
+    means,
     normal,
     normal_backward,
     rms_normalize,
@@ -51,7 +52,7 @@ def _forward(
     channel = tl.arange(0, BLOCK)[None, :]
     ok = (token < S) & (channel < D)
     group = tl.load(index_ptr + token, mask=token < S, other=0)
-    x, _ = normal(load_rows(x_ptr, token, x_stride, channel, ok), ok, D, eps, LAYER)
+    x, _, _ = normal(load_rows(x_ptr, token, x_stride, channel, ok), ok, D, eps, LAYER)
     scale = load_rows(scale_ptr, group, scale_stride, channel, ok)
     shift = load_rows(shift_ptr, group, shift_stride, channel, ok)
     tl.store(y_ptr + token.to(tl.int64) * D + channel, x * scale + shift, mask=ok)
@@ -65,7 +66,7 @@ def _backward(
     """A tile: dx of its tokens, and its sums for dscale (T, D) and, behind all of them, for dshift (T, D)."""
     tile = tl.program_id(0).to(tl.int64)
     channel = tl.arange(0, BLOCK)[None, :]
-    scale = load_rows(scale_ptr, tl.load(group_ptr + tile), scale_stride, channel, channel < D)
+    group = tl.load(group_ptr + tile)
     dscale = tl.zeros((ROWS, BLOCK), tl.float32)
     dshift = tl.zeros((ROWS, BLOCK), tl.float32)
     place = tl.load(begin_ptr + tile)
@@ -75,10 +76,13 @@ def _backward(
         token = tl.load(order_ptr + places, mask=places < end, other=0)
         ok = (places < end) & (channel < D)
         dy = load_rows(dy_ptr, token, dy_stride, channel, ok)
-        x, factor = normal(load_rows(x_ptr, token, x_stride, channel, ok), ok, D, eps, LAYER)
+        x = load_rows(x_ptr, token, x_stride, channel, ok)
+        scale = load_rows(scale_ptr, group, scale_stride, channel, channel < D)  # again: registers are few, caches near
+        x, _, factor = normal(x, ok, D, eps, LAYER)
         dscale += dy * x
         dshift += dy
-        dx = normal_backward(dy * scale, x, factor, D, LAYER)
+        along, mean = means(dy * scale, x, D, LAYER)
+        dx = normal_backward(dy * scale, x, factor, along, mean)
         tl.store(dx_ptr + token.to(tl.int64) * D + channel, dx, mask=ok)
         place += ROWS
     channel = tl.arange(0, BLOCK)

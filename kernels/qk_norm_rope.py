@@ -21,6 +21,7 @@ from avctl.kernels.dispatch import operator, runs_triton, tl, triton
 from avctl.kernels.groups import Tiles, TokenGroups, sum_tiles
 from avctl.kernels.rows import EPS, check_formats, rms_normalize
 
+NUMBERS = 4_096  # of a program, at most: half as many in each half of its heads
 NUMBERS_A_WARP = 512
 
 
@@ -71,9 +72,9 @@ def _forward(
     qk_ptr, weight_ptr, index_ptr, table_ptr, place_ptr, out_ptr, P, N, PAIRS, T_PAIRS, TY_PAIRS, qk_stride, eps,
     HEADS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """A token: all its queries and keys."""
+    """Some heads of a token, of its queries and keys."""
     token = tl.program_id(0).to(tl.int64)
-    head = tl.arange(0, HEADS)[:, None]
+    head = (tl.program_id(1) * HEADS + tl.arange(0, HEADS))[:, None]
     pair = tl.arange(0, BLOCK)[None, :]
     ok = (head < 2 * N) & (pair < PAIRS)
     at = head * 2 * PAIRS + pair
@@ -92,11 +93,12 @@ def _forward(
 @triton.jit
 def _backward(
     dout_ptr, qk_ptr, weight_ptr, table_ptr, place_ptr, order_ptr, group_ptr, begin_ptr, end_ptr, dqk_ptr, sums_ptr,
-    P, N, PAIRS, T_PAIRS, TY_PAIRS, qk_stride, eps, HEADS: tl.constexpr, BLOCK: tl.constexpr,
+    T, P, N, PAIRS, T_PAIRS, TY_PAIRS, qk_stride, eps, HEADS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """A tile: gradients of its tokens, and its sum for dweight (T, 2, K)."""
+    """Some heads of a tile: gradients of its tokens, and its sum for dweight (T, 2, K), one behind that of the heads
+    before."""
     tile = tl.program_id(0).to(tl.int64)
-    head = tl.arange(0, HEADS)[:, None]
+    head = (tl.program_id(1) * HEADS + tl.arange(0, HEADS))[:, None]
     pair = tl.arange(0, BLOCK)[None, :]
     ok = (head < 2 * N) & (pair < PAIRS)
     at = head * 2 * PAIRS + pair
@@ -128,7 +130,7 @@ def _backward(
         tl.store(dqk_ptr + token * 4 * N * PAIRS + at + PAIRS, (db - b * mean) * factor, mask=ok)
         place += 1
     pair = tl.arange(0, BLOCK)
-    sums_ptr += tile * 4 * PAIRS + pair
+    sums_ptr += (tl.program_id(1) * T + tile) * 4 * PAIRS + pair
     for which in tl.static_range(2):  # queries, keys
         here = (head // N) == which
         tl.store(sums_ptr + which * 2 * PAIRS, tl.sum(tl.where(here, sum_a, 0.0), 0), mask=pair < PAIRS)
@@ -144,7 +146,7 @@ def _apply(
     qk, weight, out = _by_tokens(qk), weight.contiguous(), torch.empty(qk.shape, dtype=qk.dtype, device=qk.device)
     if len(qk):
         sizes = _sizes(qk, table, t_pairs, y_pairs)
-        grid = (len(qk),)
+        grid = (len(qk), _chunks(qk))
         _forward[grid](qk, weight, index, table, place, out, *sizes, qk.stride(0), EPS, **_launch(qk))
     return out
 
@@ -162,11 +164,12 @@ def _apply_backward(
     """dqk (S, 2, N, K), and dweight (G, 2 K) float32."""
     dout, qk, weight = dout.contiguous(), _by_tokens(qk), weight.contiguous()
     T, dqk = len(tile_group), torch.empty(qk.shape, dtype=qk.dtype, device=qk.device)
-    sums = torch.empty((1, T, 2 * qk.shape[-1]), dtype=torch.float32, device=qk.device)
+    sums = torch.empty((_chunks(qk), T, 2 * qk.shape[-1]), dtype=torch.float32, device=qk.device)
     tiles = order, tile_group, tile_begin, tile_end
-    sizes = _sizes(qk, table, t_pairs, y_pairs)
-    _backward[(T,)](dout, qk, weight, table, place, *tiles, dqk, sums, *sizes, qk.stride(0), EPS, **_launch(qk))
-    return dqk, sum_tiles(sums, first_tile)[0]
+    sizes = T, *_sizes(qk, table, t_pairs, y_pairs)
+    grid = (T, _chunks(qk))
+    _backward[grid](dout, qk, weight, table, place, *tiles, dqk, sums, *sizes, qk.stride(0), EPS, **_launch(qk))
+    return dqk, sum_tiles(sums, first_tile).sum(0)
 
 
 @_apply_backward.register_fake
@@ -226,5 +229,11 @@ def _sizes(qk: Tensor, table: Tensor, t_pairs: int, y_pairs: int) -> tuple[int, 
 
 
 def _launch(qk: Tensor) -> dict[str, int]:
-    heads, block = triton.next_power_of_2(2 * qk.shape[2]), triton.next_power_of_2(qk.shape[3] // 2)
-    return {"HEADS": heads, "BLOCK": block, "num_warps": min(16, max(1, heads * block * 2 // NUMBERS_A_WARP))}
+    block = triton.next_power_of_2(qk.shape[3] // 2)
+    heads = min(triton.next_power_of_2(2 * qk.shape[2]), max(1, NUMBERS // (2 * block)))
+    return {"HEADS": heads, "BLOCK": block, "num_warps": max(1, min(16, heads * block * 2 // NUMBERS_A_WARP))}
+
+
+def _chunks(qk: Tensor) -> int:
+    """Programs that share the queries and keys of a token."""
+    return triton.cdiv(2 * qk.shape[2], _launch(qk)["HEADS"])

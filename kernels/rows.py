@@ -26,20 +26,28 @@ def rms_normalize(x: Tensor) -> Tensor:
 
 @triton.jit
 def normal(x, ok, D, eps, LAYER: tl.constexpr):
-    """Normalised rows x (ROWS, BLOCK) float32, and what they were multiplied with (ROWS, 1)."""
-    if LAYER:
-        x = tl.where(ok, x - tl.sum(x, 1, keep_dims=True) / D, 0.0)
+    """Normalised rows x (ROWS, BLOCK) float32; what was taken from them, and what they were then multiplied with, both
+    (ROWS, 1)."""
+    mean = tl.sum(x, 1, keep_dims=True) / D if LAYER else 0.0
+    x = tl.where(ok, x - mean, 0.0)
     factor = tl.div_rn(1.0, tl.sqrt_rn(tl.sum(x * x, 1, keep_dims=True) / D + eps))
-    return x * factor, factor
+    return x * factor, mean, factor
 
 
 @triton.jit
-def normal_backward(dnormal, normal, factor, D, LAYER: tl.constexpr):
-    """Gradient of x of `normal` from that of its result."""
-    dx = dnormal - normal * (tl.sum(dnormal * normal, 1, keep_dims=True) / D)
+def means(dnormal, normal, D, LAYER: tl.constexpr):
+    """Those of dnormal * normal and of dnormal over rows, (ROWS, 1) each: warps wait for each other once for both."""
     if LAYER:
-        dx -= tl.sum(dnormal, 1, keep_dims=True) / D
-    return dx * factor
+        along, mean = tl.split(tl.sum(tl.join(dnormal * normal, dnormal), 1) / D)
+        return along[:, None], mean[:, None]
+    else:
+        return tl.sum(dnormal * normal, 1, keep_dims=True) / D, 0.0
+
+
+@triton.jit
+def normal_backward(dnormal, normal, factor, along, mean):
+    """Gradient of x of `normal` from that of its result, and from their `means`."""
+    return (dnormal - normal * along - mean) * factor
 
 
 @triton.jit

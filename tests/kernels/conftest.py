@@ -102,6 +102,34 @@ def compiles_whole() -> Callable[[Function, Sequence[Tensor]], None]:
     return check
 
 
+@pytest.fixture
+def reads_rows_apart() -> Callable[[Function, Sequence[Tensor]], None]:
+    """Fails unless an operation gives the same, forward and backward, where other rows lie between those of its inputs
+    and between those of the gradients that come to it."""
+
+    def check(operation: Function, inputs: Sequence[Tensor]) -> None:
+        together, apart = (_through(operation, [place(x) for x in inputs], place) for place in (_same, _apart))
+        assert all(torch.equal(a, b) for a, b in zip(together, apart, strict=True))
+
+    return check
+
+
+def _through(operation: Function, inputs: Sequence[Tensor], place: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    leaves = [x.detach().requires_grad_() for x in inputs]
+    outputs = operation(*leaves)
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    upstream = [place(torch.linspace(-1, 1, y.numel()).view_as(y).to(y.dtype)) for y in outputs]
+    return [*(y.detach() for y in outputs), *torch.autograd.grad(outputs, leaves, upstream)]
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _apart(x: Tensor) -> Tensor:
+    return torch.stack([x, x + 1], 1)[:, 0]
+
+
 def _judge(operation: Function, reference: Function, inputs: Sequence[Tensor]) -> None:
     errors = judge(operation, reference, inputs)
     assert errors.are_allowed, errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -59,6 +60,11 @@ def test_rows_that_are_apart_are_read_as_they_are(interpreted: None) -> None:
     apart = torch.stack([x, x + 1], 1)[:, 0], y.T.contiguous().T, torch.cat([gate, gate], 1)[:, :32]
     expected = gate_residual_reference(x, y, gate, index)
     assert torch.allclose(gate_residual(*apart, token_groups(index, 3)), expected, atol=1e-6)
+
+
+def test_rows_that_are_apart_have_the_same_gradients(interpreted: None, reads_rows_apart) -> None:
+    inputs, index = case((40, 32, 3))
+    reads_rows_apart(partial(gate_residual, groups=token_groups(index, 3)), inputs)
 
 
 def test_it_is_an_operator_that_compiles_whole(interpreted: None, compiles_whole) -> None:

@@ -91,6 +91,30 @@ def test_rows_that_are_apart_are_read_as_they_are(interpreted: None) -> None:
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(made, expected, strict=True))
 
 
+@pytest.mark.parametrize("width", [32, 16])
+def test_rows_that_are_apart_have_the_same_gradients(
+    width: int, interpreted: None, reads_rows_apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WIDE", 16)
+    inputs, index = case((40, width, 3))
+    reads_rows_apart(partial(gate_residual_norm_modulate, groups=token_groups(index, 3)), inputs)
+
+
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+@pytest.mark.parametrize("shape", [(70, 48, 3), (1, 7, 1), (33, 130, 5)])
+def test_programs_that_share_wide_rows_are_the_reference(
+    shape: tuple[int, int, int], norm: Norm, interpreted: None, guarded: None, as_exact_as_eager,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(module, "WIDE", 4)
+    inputs, index = case(shape)
+    as_exact_as_eager(
+        partial(gate_residual_norm_modulate, groups=token_groups(index, shape[2]), norm=norm),
+        partial(gate_residual_norm_modulate_reference, index=index, norm=norm),
+        inputs,
+    )
+
+
 def test_it_is_an_operator_that_compiles_whole(interpreted: None, compiles_whole) -> None:
     inputs, index = case((40, 32, 3))
     groups = token_groups(index, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -69,6 +70,12 @@ def test_rows_that_are_apart_are_read_as_they_are(interpreted: None) -> None:
     expected = norm_modulate_reference(x, scale, shift, index)
     apart = torch.stack([x, x + 1], 1)[:, 0], torch.stack([scale, scale], 2)[:, :, 0], shift.T.contiguous().T
     assert torch.allclose(norm_modulate(*apart, token_groups(index, 3)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+def test_rows_that_are_apart_have_the_same_gradients(norm: Norm, interpreted: None, reads_rows_apart) -> None:
+    inputs, index = case((40, 32, 3))
+    reads_rows_apart(partial(norm_modulate, groups=token_groups(index, 3), norm=norm), inputs)
 
 
 def test_it_is_an_operator_that_compiles_whole(interpreted: None, compiles_whole) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -84,6 +85,33 @@ def test_packed_queries_keys_and_values_are_read_as_they_are(interpreted: None) 
     across = qk.transpose(1, 2).contiguous().transpose(1, 2)
     assert torch.equal(qk_norm_rope(packed[:, :2], weight, groups, turns), expected)
     assert torch.equal(qk_norm_rope(across, weight, groups, turns), expected)
+
+
+def test_packed_queries_keys_and_values_have_the_same_gradients(interpreted: None, reads_rows_apart) -> None:
+    inputs, index, angles, place = case((20, 2, 16, 2))
+    groups, turns = token_groups(index, 2), rotation(angles, place, (6, 1))
+    reads_rows_apart(partial(qk_norm_rope, groups=groups, turns=turns), inputs)
+    qk, weight = (x.requires_grad_() for x in inputs)
+    packed = torch.cat([qk, qk[:, :1]], 1).detach().requires_grad_()
+    found = torch.autograd.grad(qk_norm_rope(packed[:, :2], weight, groups, turns).square().sum(), (packed, weight))
+    expected = torch.autograd.grad(qk_norm_rope(qk, weight, groups, turns).square().sum(), (qk, weight))
+    assert torch.equal(found[0][:, :2], expected[0]) and torch.equal(found[1], expected[1])
+    assert not found[0][:, 2].any()
+
+
+@pytest.mark.parametrize("numbers", [16, 64])
+def test_programs_that_share_a_token_are_the_reference(
+    numbers: int, interpreted: None, guarded: None, as_exact_as_eager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NUMBERS", numbers)  # a head, or four of ten
+    inputs, index, angles, place = case((20, 5, 16, 3))
+    groups, turns = token_groups(index, 3), rotation(angles, place, (6, 1))
+    exact = of_tokens(turns.table.double(), place, turns.pairs)
+    as_exact_as_eager(
+        partial(qk_norm_rope, groups=groups, turns=turns),
+        lambda qk, weight: qk_norm_rope_reference(qk, weight, index, exact),
+        inputs,
+    )
 
 
 def test_no_tokens_have_no_output(interpreted: None) -> None:

@@ -16,6 +16,7 @@ from avctl.kernels.rows import (
     check_one_a_token,
     check_rows,
     launch,
+    means,
     normal,
     normal_backward,
     refuse_gradients,
@@ -27,10 +28,11 @@ from avctl.kernels.rows import (
 def _norm_there_and_back(x_ptr, dn_ptr, n_ptr, dx_ptr, D, eps, LAYER: tl.constexpr, BLOCK: tl.constexpr):
     channel = tl.arange(0, BLOCK)[None, :]
     ok = channel < D
-    n, factor = normal(tl.load(x_ptr + channel, mask=ok, other=0.0), ok, D, eps, LAYER)  # pyright: ignore[reportGeneralTypeIssues]
+    n, _, factor = normal(tl.load(x_ptr + channel, mask=ok, other=0.0), ok, D, eps, LAYER)  # pyright: ignore[reportGeneralTypeIssues]
     dn = tl.load(dn_ptr + channel, mask=ok, other=0.0)
     tl.store(n_ptr + channel, n, mask=ok)
-    tl.store(dx_ptr + channel, normal_backward(dn, n, factor, D, LAYER), mask=ok)
+    along, mean = means(dn, n, D, LAYER)  # pyright: ignore[reportGeneralTypeIssues]
+    tl.store(dx_ptr + channel, normal_backward(dn, n, factor, along, mean), mask=ok)
 
 
 @pytest.mark.parametrize("is_layer", [True, False])
@@ -38,7 +40,7 @@ def _norm_there_and_back(x_ptr, dn_ptr, n_ptr, dx_ptr, D, eps, LAYER: tl.constex
 def test_a_norm_and_its_gradient_follow_their_formulas(
     width: int, is_layer: bool, interpreted: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("normal", "normal_backward"):  # what `interpreted` put in their place
+    for name in ("normal", "means", "normal_backward"):  # what `interpreted` put in their place
         monkeypatch.setitem(globals(), name, getattr(rows, name))
     kernel = InterpretedFunction(_norm_there_and_back.fn)
     x, dn = torch.randn(2, width, generator=torch.Generator().manual_seed(width)).unbind()

@@ -42,6 +42,10 @@ def test_rows_that_are_apart_are_read_as_they_are(interpreted: None) -> None:
         assert torch.allclose(swiglu(apart), expected, atol=1e-5)
 
 
+def test_rows_that_are_apart_have_the_same_gradients(interpreted: None, reads_rows_apart) -> None:
+    reads_rows_apart(swiglu, [case(9, 20)])
+
+
 def test_it_is_an_operator_that_compiles_whole(interpreted: None, compiles_whole) -> None:
     torch.library.opcheck(module._apply, (case(5, 6).requires_grad_(),))
     compiles_whole(lambda x: swiglu(x).sin(), [case(5, 6)])
