@@ -1,14 +1,17 @@
 """`python -m avctl.kernels.ledger`: what every kernel is compiled to, in `ledger.json`, which is committed.
 
-Every case is compiled at the size of the design for three generations of GPUs, with the time that its passes should
-take: bytes over the bandwidth of a copy or operations over that of a matrix product, whichever is longer. `--check`
-compares with what is kept and leaves with 1 where a kernel got worse or is launched otherwise.
+Every case is compiled at the size of the design for three generations of GPUs, and in a few more variants, those of
+their kernels that are compiled differently there. With it stands the time that the passes of the design should take:
+bytes over the bandwidth of a copy or operations over that of a matrix product, whichever is longer. `--check` compares
+with what is kept and leaves with 1 where a kernel got worse or is launched otherwise.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +21,12 @@ import triton
 
 from avctl.kernels.binary import read_all
 from avctl.kernels.cases import CASES, ROWS, WIDTH, Case
-from avctl.kernels.record import Launch, launches
+from avctl.kernels.record import DESIGN, VARIANTS, Launch, launches
 
 FILE = Path(__file__).with_name("ledger.json")
 SIZE = 2  # bytes of a number in bfloat16
 FACTS = ("registers", "stack", "shared")  # that should not grow
+LINE = 150  # characters: what is found of a kernel on a GPU
 
 
 class Ceiling(NamedTuple):
@@ -45,15 +49,19 @@ Ledger = Mapping[str, Any]
 def ledger() -> Ledger:
     """Compile everything."""
     found = {key: launch for case in CASES.values() for key, launch in _launches(case)}
-    compiled = iter(read_all([(launch, arch) for launch in found.values() for arch in CEILINGS]))
+    distinct: list[Launch] = []
+    for launch in map(_compiled, found.values()):
+        if launch not in distinct:
+            distinct.append(launch)
+    facts = iter(read_all([(launch, arch) for launch in distinct for arch in CEILINGS]))
+    on_gpus = [{f"sm_{arch}": next(facts) for arch in CEILINGS} for _ in distinct]
     return {
         "triton": triton.__version__,
         "size": {"rows": ROWS, "width": WIDTH, "format": "bfloat16"},
         "ceilings": {f"sm_{arch}": ceiling._asdict() for arch, ceiling in CEILINGS.items()},
         "operations": {name: _predicted(case) for name, case in CASES.items()},
         "kernels": {
-            key: _launched(launch) | {f"sm_{arch}": next(compiled) for arch in CEILINGS}
-            for key, launch in found.items()
+            key: _launched(launch) | on_gpus[distinct.index(_compiled(launch))] for key, launch in found.items()
         },
     }
 
@@ -84,8 +92,9 @@ def _worse(name: str, now: Any, then: Any) -> Iterator[str]:
     for fact in ("loads", "stores"):
         if _wide(now[fact]) < _wide(then[fact]):
             yield f"{fact} {now[fact]} by width, the ledger says {then[fact]}"
-    if now["tensor_cores"] < then["tensor_cores"]:
-        yield f"{now['tensor_cores']} instructions of tensor cores, the ledger says {then['tensor_cores']}"
+    for kind, count in then["products"].items():  # HGMMA is one of four warps, and not to be had for many HMMA
+        if now["products"].get(kind, 0) < count:
+            yield f"products {now['products']} by instruction, the ledger says {then['products']}"
 
 
 def _wide(by_width: Mapping[str, int]) -> int:
@@ -95,13 +104,22 @@ def _wide(by_width: Mapping[str, int]) -> int:
 
 def _launches(case: Case) -> Iterator[tuple[str, Launch]]:
     """Launches that are compiled differently, under names that do not change with others."""
-    for name, made in launches(case).items():
-        seen: list[Launch] = []
-        for launch in made:
-            if all(launch._replace(grid=()) != other._replace(grid=()) for other in seen):
-                seen.append(launch)
-                number = sum(other.name == launch.name for other in seen)
-                yield f"{case.name} {name}: {launch.name}{f' {number}' if number > 1 else ''}", launch
+    seen: dict[str, list[Launch]] = {}
+    for variant in (DESIGN, *(variant for variant in VARIANTS if case.name in variant.cases)):
+        numbers: Counter[str] = Counter()
+        for name, made in launches(case, variant).items():
+            before = seen.setdefault(name, [])
+            for launch in made:
+                if _compiled(launch) not in before:
+                    before.append(_compiled(launch))
+                    key = ", ".join(filter(None, (f"{case.name} {name}: {launch.name}", variant.name)))
+                    numbers[key] += 1
+                    yield f"{key} {numbers[key]}" if numbers[key] > 1 else key, launch
+
+
+def _compiled(launch: Launch) -> Launch:
+    """What of it the compiler sees."""
+    return launch._replace(grid=())
 
 
 def _launched(launch: Launch) -> dict[str, Any]:
@@ -127,11 +145,15 @@ def _predicted(case: Case) -> dict[str, Any]:
 
 
 def _text(value: Any, indent: int = 0) -> str:
-    """JSON in which what fits stands on one line."""
+    """JSON in which what fits stands on one line, and names of words follow each other."""
     line = json.dumps(value)
-    if len(line) < 90 or not isinstance(value, dict):
+    if len(line) < LINE or not isinstance(value, dict):
         return line
     space = " " * (indent + 2)
+    if all(isinstance(each, str) for each in value.values()):
+        pairs = line[1:-1].replace(": ", ":\N{NO-BREAK SPACE}")
+        lines = textwrap.fill(pairs, LINE, initial_indent=space, subsequent_indent=space)
+        return f"{{\n{lines}\n{' ' * indent}}}".replace("\N{NO-BREAK SPACE}", " ")
     entries = ",\n".join(f"{space}{json.dumps(key)}: {_text(each, indent + 2)}" for key, each in value.items())
     return f"{{\n{entries}\n{' ' * indent}}}"
 

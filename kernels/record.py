@@ -7,7 +7,7 @@ specialised as Triton's JIT does, by its own code: pointers and integers that 16
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler.compiler import make_backend
 from triton.runtime.jit import JITFunction, KernelInterface, create_function_from_signature
 
-from avctl.kernels.cases import ROWS, WIDTH, Case, Draw, Pass
+from avctl.kernels.cases import ROWS, WIDTH, Case, Draw, Inputs, Pass
 
 BACKEND = make_backend(GPUTarget("cuda", 90, 32))  # the specialisation is the same for all of NVIDIA's
 
@@ -46,6 +46,15 @@ class Blank(Draw):
         return torch.empty(shape, dtype=dtype or self.dtype, device=self.device)
 
 
+class Variant(NamedTuple):
+    """Some cases, at a size or in formats that are compiled differently."""
+
+    name: str
+    cases: tuple[str, ...] = ()
+    width: int = WIDTH
+    change: Callable[[Inputs], Inputs] = lambda inputs: inputs
+
+
 class Recorder(KernelInterface):
     """Stands for a kernel, and writes down its launches."""
 
@@ -63,11 +72,59 @@ class Recorder(KernelInterface):
         self._launches.append(Launch(self._kernel, places, signature, constants, attributes, chosen))
 
 
-def launches(case: Case, dtype: torch.dtype = torch.bfloat16) -> dict[Pass, list[Launch]]:
-    """The launches of each pass at the size of the design, in their order."""
+def _residual_in_float32(inputs: Inputs) -> Inputs:
+    """As under autocast, where all else comes from products in bfloat16."""
+    x, *others = inputs.tensors
+    return inputs._replace(tensors=(x.float(), *others))
+
+
+def _weights_in_float32(inputs: Inputs) -> Inputs:
+    qk, weight = inputs.tensors
+    return inputs._replace(tensors=(qk, weight.float()))
+
+
+def _in_place(inputs: Inputs) -> Inputs:
+    """Windows of rows and columns as well."""
+    (map,) = inputs.rest
+    return inputs._replace(rest=(map._replace(rows=1.0, columns=1.0),))
+
+
+def _heads_of(K: int) -> Callable[[Inputs], Inputs]:
+    """Queries, keys and what is of their channels, cut into heads of K."""
+
+    def cut(inputs: Inputs) -> Inputs:
+        first, *others = inputs.tensors
+        if first.ndim == 3:  # S N K each, of packed ones
+            S, width = len(first), first[0].numel()
+            return inputs._replace(tensors=first.new_empty(S, 3, width // K, K).unbind(1))
+        (weight,), (streams, turns) = others, inputs.rest
+        table, pairs = turns.table.new_empty(2, turns.table.shape[1], K // 2), (K // 2 - 2 * (K // 16), K // 16)
+        turns = turns._replace(table=table, pairs=pairs)
+        qk = first.unflatten(-1, (-1, 1)).reshape(len(first), 2, -1, K)
+        return Inputs((qk, weight.new_empty(len(weight), 2, K)), (streams, turns))
+
+    return cut
+
+
+DESIGN = Variant("")
+ROW_CASES = ("norm_modulate", "gate_residual", "gate_residual_norm_modulate")
+HEAD_CASES = ("qk_norm_rope", "av_window_attention")
+VARIANTS = (
+    Variant("1024 wide", ROW_CASES, 1_024),
+    Variant("3072 wide, float32 residual", ROW_CASES, 3_072, _residual_in_float32),
+    Variant("6144 wide, float32 residual", ROW_CASES, 6_144, _residual_in_float32),
+    Variant("float32 weights", ("qk_norm_rope",), change=_weights_in_float32),
+    *(Variant(f"heads of {K}", HEAD_CASES, change=_heads_of(K)) for K in (64, 256)),
+    Variant("rows and columns", ("av_window_attention",), change=_in_place),
+)
+
+
+def launches(case: Case, variant: Variant = DESIGN) -> dict[Pass, list[Launch]]:
+    """The launches of each pass, in bfloat16 and at the size of the design where the variant says nothing else, in
+    their order."""
     made: dict[Pass, list[Launch]] = {}
     with recording() as seen:
-        inputs = case.make(ROWS, WIDTH, Blank(dtype, "cpu", 0))
+        inputs = variant.change(case.make(ROWS, variant.width, Blank(torch.bfloat16, "cpu", 0)))
         is_trained = "backward" in case.passes()
         leaves = [x.requires_grad_(is_trained) for x in inputs.tensors]
         seen.clear()

@@ -24,6 +24,8 @@ LISTING = """
         /*0060*/                   STL.128 [R1], R4 ;
         /*0070*/                   LDL R4, [R1] ;
         /*1080*/                   HGMMA.64x64x16.F32.BF16 R24, gdesc[UR4], R24 ;
+        /*1090*/                   HGMMA.64x64x16.F32.BF16 R24, gdesc[UR4], R24, gsb0 ;
+        /*10a0*/                   HMMA.16816.F32.BF16 R4, R8, R12, R4 ;
 """
 
 
@@ -35,7 +37,7 @@ def backward() -> Launch:
 def test_a_listing_is_counted_by_kind_and_width() -> None:
     assert facts(LISTING) == {
         "registers": 40, "stack": 8, "spills": 2, "loads": {"128": 2, "16": 1}, "stores": {"64": 1, "32": 1},
-        "tensor_cores": 1,
+        "products": {"HGMMA": 2, "HMMA": 1}, "tensor_cores": 3,
     }  # fmt: skip
 
 

@@ -15,10 +15,11 @@ from triton.runtime.jit import JITFunction
 
 from avctl.kernels import ledger as module
 from avctl.kernels.cases import CASES
-from avctl.kernels.ledger import FILE, ledger, main, problems
+from avctl.kernels.ledger import CEILINGS, FILE, ledger, main, problems
 from avctl.kernels.record import launches, modules
 
 KERNEL = "norm_modulate backward: norm_modulate._backward"
+ATTENTION = "av_window_attention forward: av_window_attention._forward"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,31 @@ def test_what_gets_worse_is_told(change: Callable[[dict[str, Any]], object], wor
     change(worse["kernels"][KERNEL])
     (told,) = problems(worse, made)
     assert told.startswith(f"{KERNEL}, {words}")
+
+
+@pytest.mark.parametrize("products", [{}, {"HMMA": 1_000}, {"HGMMA": 1, "HMMA": 1_000}])
+def test_products_that_are_lost_are_told_however_many_there_are_of_another_kind(
+    products: dict[str, int], made: dict[str, Any]
+) -> None:
+    worse = deepcopy(made)
+    assert list(worse["kernels"][ATTENTION]["sm_90"]["products"]) == ["HGMMA"]
+    worse["kernels"][ATTENTION]["sm_90"]["products"] = products
+    (told,) = problems(worse, made)
+    assert told.startswith(f"{ATTENTION}, sm_90: products {products} by instruction, the ledger says {{'HGMMA': ")
+
+
+def test_no_kernel_spills_at_any_size_of_the_ledger(made: dict[str, Any]) -> None:
+    for each in made["kernels"].values():
+        assert all(each[f"sm_{arch}"]["spills"] == each[f"sm_{arch}"]["stack"] == 0 for arch in CEILINGS)
+
+
+def test_what_is_compiled_alike_is_in_the_ledger_once_a_case_and_pass(made: dict[str, Any]) -> None:
+    compiled = [
+        (key.partition(",")[0], each["parameters"], each["constants"], each["options"])
+        for key, each in made["kernels"].items()
+    ]
+    assert all(each not in compiled[:place] for place, each in enumerate(compiled))
+    assert f"{KERNEL}, 1024 wide" in made["kernels"]
 
 
 def test_kernels_that_are_new_and_kernels_that_are_gone_are_told(made: dict[str, Any]) -> None:
