@@ -147,3 +147,10 @@ def test_what_does_not_fit_is_refused_before_anything_runs(
     (qk, weight), index, angles, place = case(SHAPES[0])
     with pytest.raises(ValueError, match=words):
         qk_norm_rope(*change(qk, weight, token_groups(index, 3), rotation(angles, place, (6, 1))))
+
+
+@pytest.mark.parametrize("wrong", [-1, 9])
+def test_a_place_that_does_not_exist_is_refused(wrong: int) -> None:
+    place = torch.tensor([[0, 8, 3], [1, wrong, 0]])
+    with pytest.raises(RuntimeError, match="a token's place is out of range"):
+        rotation(torch.rand(9, 8), place, (6, 1))
