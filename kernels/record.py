@@ -75,12 +75,12 @@ class Recorder(KernelInterface):
 def _residual_in_float32(inputs: Inputs) -> Inputs:
     """As under autocast, where all else comes from products in bfloat16."""
     x, *others = inputs.tensors
-    return inputs._replace(tensors=(x.float(), *others))
+    return inputs._replace(tensors=(torch.empty_like(x, dtype=torch.float32), *others))
 
 
 def _weights_in_float32(inputs: Inputs) -> Inputs:
     qk, weight = inputs.tensors
-    return inputs._replace(tensors=(qk, weight.float()))
+    return inputs._replace(tensors=(qk, torch.empty_like(weight, dtype=torch.float32)))
 
 
 def _in_place(inputs: Inputs) -> Inputs:

@@ -19,7 +19,7 @@ SHAPES = [
     (1, 7, 1),
     (33, 130, 5),
     (3 * LARGEST_TILE, 64, 1),
-    (2 * LARGEST_TILE + 1, 1_030, 2),
+    (18, 1_030, 2),
 ]  # S, D, G; the last group is empty
 
 

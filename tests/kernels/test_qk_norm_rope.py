@@ -13,7 +13,7 @@ from avctl.kernels import qk_norm_rope as module
 from avctl.kernels.groups import TokenGroups, token_groups
 from avctl.kernels.qk_norm_rope import Rotation, of_tokens, qk_norm_rope, qk_norm_rope_reference, rotation
 
-SHAPES = [(70, 2, 16, 3), (1, 1, 2, 1), (33, 5, 34, 2), (20, 3, 128, 3)]  # S, N, K, G; the last group is empty
+SHAPES = [(38, 2, 16, 3), (1, 1, 2, 1), (18, 5, 34, 2), (9, 3, 128, 3)]  # S, N, K, G; the last group is empty
 POSITIONS = 11
 
 
@@ -104,7 +104,7 @@ def test_programs_that_share_a_token_are_the_reference(
     numbers: int, interpreted: None, guarded: None, as_exact_as_eager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "NUMBERS", numbers)  # a head, or four of ten
-    inputs, index, angles, place = case((20, 5, 16, 3))
+    inputs, index, angles, place = case((9, 5, 16, 3))
     groups, turns = token_groups(index, 3), rotation(angles, place, (6, 1))
     exact = of_tokens(turns.table.double(), place, turns.pairs)
     as_exact_as_eager(
@@ -133,10 +133,10 @@ def test_it_is_an_operator_that_compiles_whole(interpreted: None, compiles_whole
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda x, w, g, r: (x[:, :1], w, g, r), r"qk \(70, 1, 2, 16\): \(tokens, 2, heads"),
+        (lambda x, w, g, r: (x[:, :1], w, g, r), r"qk \(38, 1, 2, 16\): \(tokens, 2, heads"),
         (lambda x, w, g, r: (x, w[1:], g, r), r"weight \(2, 2, 16\): \(3, 2, 16\) is needed"),
-        (lambda x, w, g, r: (x[1:], w, g, r), "groups of 70 and places of 70 tokens for 69"),
-        (lambda x, w, g, r: (x, w, g, r._replace(place=r.place[1:])), "places of 69 tokens for 70"),
+        (lambda x, w, g, r: (x[1:], w, g, r), "groups of 38 and places of 38 tokens for 37"),
+        (lambda x, w, g, r: (x, w, g, r._replace(place=r.place[1:])), "places of 37 tokens for 38"),
         (lambda x, w, g, r: (x, w, g, r._replace(table=r.table[..., 1:])), "7 pairs are turned, and heads have 16"),
         (lambda x, w, g, r: (x, w.to("meta"), g, r), "qk, weight are on different devices"),
     ],
