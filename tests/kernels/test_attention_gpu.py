@@ -123,11 +123,15 @@ class Package:
         return dout, q, k, dout
 
 
-def test_fa4_is_called_where_it_is_and_nothing_is_registered_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_deterministic", [True, False])
+def test_fa4_is_called_where_it_is_and_nothing_is_registered_for_others(
+    is_deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from types import SimpleNamespace
 
     from torch.nn.attention import current_flash_attention_impl
 
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: is_deterministic)
     package = Package()
     fa4 = SimpleNamespace(_flash_attn_fwd=package.forward, _flash_attn_bwd=package.backward)
     monkeypatch.setitem(sys.modules, "flash_attn", SimpleNamespace())
@@ -139,7 +143,7 @@ def test_fa4_is_called_where_it_is_and_nothing_is_registered_for_others(monkeypa
     assert all(x.is_contiguous() for x in (out, *gradients))
     forward, backward = package.given
     assert forward["max_seqlen_q"] == backward["max_seqlen_k"] == 6 and forward["return_lse"]
-    assert torch.equal(forward["cu_seqlens_q"], where.cu_seqlens) and not backward["deterministic"]
+    assert torch.equal(forward["cu_seqlens_q"], where.cu_seqlens) and backward["deterministic"] is is_deterministic
     assert current_flash_attention_impl() is None
 
 
