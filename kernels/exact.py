@@ -7,6 +7,7 @@ every gradient.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
 from typing import NamedTuple
 
@@ -39,19 +40,20 @@ def judge(
 
     Where it is not trained, no gradients are compared. ValueError where shapes differ.
     """
-    run = with_gradients if is_trained else _outputs
+    run = partial(with_gradients, upstream=inputs[0].dtype) if is_trained else _outputs
     exact = run(reference, [x.double() for x in inputs])
     eager = _errors(run(reference, inputs), exact)
     return Errors(_errors(run(operation, inputs if own is None else own), exact), [2 * error for error in eager])
 
 
-def with_gradients(function: Function, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """The results, and the gradients of all inputs for the same random gradients of the results."""
+def with_gradients(function: Function, inputs: Sequence[Tensor], upstream: torch.dtype | None = None) -> list[Tensor]:
+    """The results, and the gradients of all inputs for the same random gradients of the results, which are rounded to
+    the format `upstream`, that of the first input unless it is given."""
     leaves = [x.detach().clone().requires_grad_() for x in inputs]
     outputs = function(*leaves)
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    upstream = [_upstream(y, inputs[0].dtype) for y in outputs]
-    return [*(y.detach() for y in outputs), *torch.autograd.grad(outputs, leaves, upstream)]
+    gradients = [_upstream(y, upstream or inputs[0].dtype) for y in outputs]
+    return [*(y.detach() for y in outputs), *torch.autograd.grad(outputs, leaves, gradients)]
 
 
 def _outputs(function: Function, inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -51,3 +51,16 @@ def test_a_wrong_output_a_wrong_gradient_and_one_that_is_no_number_are_not() -> 
 def test_what_has_no_gradient_is_compared_without() -> None:
     errors = judge(lambda x, y: reference(x, y).detach(), reference, INPUTS, is_trained=False)
     assert errors.are_allowed and len(errors.found) == 1
+
+
+def test_what_comes_to_the_exact_gradients_is_rounded_as_it_is_to_others() -> None:
+    def same(x: Tensor) -> Tensor:
+        seen.append(x.dtype)
+        x.register_hook(lambda gradient: upstream.append(gradient))
+        return x
+
+    seen: list[torch.dtype] = []
+    upstream: list[Tensor] = []
+    judge(same, same, [torch.randn(9).bfloat16()])
+    assert seen == [torch.float64, torch.bfloat16, torch.bfloat16]
+    assert all(torch.equal(each.double(), upstream[0]) for each in upstream)
