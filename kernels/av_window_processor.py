@@ -1,8 +1,8 @@
 """`av_window_attention` on a processor: a block of queries at a time, with the keys of its live blocks.
 
 Keys of dead blocks are not read, those of full ones not masked. Forward is PyTorch's attention; its backward is less
-exact than that of products and a softmax, which therefore computes weights again. 16-bit numbers are widened first:
-processors multiply float16 a hundred times as slowly.
+exact than that of products and a softmax, which therefore computes weights again. 16-bit numbers are widened first, as
+processors multiply float16 a hundred times as slowly; bfloat16 is not where forward has AMX for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from avctl.kernels.windows import BlockMap, Part, live, parts
 
 def attend(q: Tensor, k: Tensor, v: Tensor, map: BlockMap, scale: float) -> tuple[Tensor, Tensor]:
     """The output (S, N, K), and in place of lse (N, S), which backward does not need, zeros."""
-    format = wide(q.dtype)
+    in_bfloat16 = q.dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
+    format = q.dtype if in_bfloat16 else wide(q.dtype)
     out = torch.zeros(q.shape, dtype=q.dtype, device=q.device)
     queries, keys, values = (_by_head(x, format) for x in (q, k, v))
     for part in _alive(map):
@@ -27,7 +28,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, map: BlockMap, scale: float) -> tupl
         mask = _mask(map, part, format) if part.partial else None
         mixed = scaled_dot_product_attention(*(x[None] for x in qkv), attn_mask=mask, scale=scale)
         out[part.queries] = mixed[0].transpose(0, 1)
-    return out, torch.zeros((q.shape[1], len(q)), dtype=format, device=q.device)
+    return out, torch.zeros((q.shape[1], len(q)), dtype=wide(q.dtype), device=q.device)
 
 
 def differentiate(
