@@ -1,7 +1,7 @@
 """Fused operations. Each file reads top to bottom: formula, reference, Triton kernels, operator, operation.
 
 They share `dispatch` (what runs), `groups` (rows of tables by token), `segments` (clips in a row), `rows`, `counters`,
-`philox` (noise) and `dot`.
+`noise` and `dot`.
 What is known of them: `cases` has every operation once, with its inputs and the bytes that it cannot do without,
 `exact` says how exact one is, `record` what it launches, `binary` what that is compiled to, and `ledger` keeps it.
 

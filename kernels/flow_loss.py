@@ -6,7 +6,7 @@ loss there with its gradient.
     predict "velocity": target = clean - noise, w = 1;  "clean": target = clean, w = min((1 - t)^-2, max_weight)
 
 S tokens of M numbers are those of n clips, packed (see kernels/segments.py). The noise is made of a seed a clip, here
-and again in the loss (see kernels/philox.py), and is the same in whatever pack a clip stands; velocity = (x1 - x_t) /
+and again in the loss (see kernels/noise.py), and is the same in whatever pack a clip stands; velocity = (x1 - x_t) /
 (1 - t), so the weight makes both errors one. The kernels, one each, move two numbers for each of the tokens' to mix,
 two for the loss and three for its gradient:
 
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from avctl.kernels.counters import counters
 from avctl.kernels.dispatch import operator, runs_triton, tl, triton
-from avctl.kernels.philox import noise, noise_reference
+from avctl.kernels.noise import noise, noise_reference
 from avctl.kernels.rows import check_formats, check_one_a_token, check_rows, refuse_gradients
 from avctl.kernels.segments import Segments
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from avctl.diffusion import flow
-from avctl.kernels.philox import noise_reference
+from avctl.kernels.noise import noise_reference
 from avctl.models.latents import Tracks
 from avctl.models.packing import Clock, Grid, pack
 from avctl.schema import Flow

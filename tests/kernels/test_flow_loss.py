@@ -11,7 +11,7 @@ from torch import Tensor
 
 from avctl.kernels import flow_loss as module
 from avctl.kernels.flow_loss import BLOCK, Predict, flow_loss, flow_loss_reference, flow_mix, flow_mix_reference
-from avctl.kernels.philox import noise_reference
+from avctl.kernels.noise import noise_reference
 from avctl.kernels.segments import Segments, segments
 
 SHAPES = [  # tokens of each clip, numbers of a token

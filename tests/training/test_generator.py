@@ -14,7 +14,7 @@ import torch
 from avctl.compute.threads import Threads
 from avctl.data.collate import read_tokens
 from avctl.data.order import Order
-from avctl.kernels.philox import noise_reference
+from avctl.kernels.noise import noise_reference
 from avctl.models import pretrained
 from avctl.models.latents import Tracks
 from avctl.recipe import replace
