@@ -256,7 +256,7 @@ def _on_cpu(slots: Slots, norm: Tensor, step: int, settings: Settings) -> None:
     weights, gradients, first, second, averages, copies = (list(tensors) for tensors in slots)
     torch._foreach_mul_(gradients, (settings.clip_norm / (norm + 1e-6)).clamp(max=1))
     beta1, beta2 = settings.betas
-    steps = [torch.tensor(float(step)) for _ in weights]
+    steps = [torch.tensor(float(step))] * len(weights)
     torch._fused_adamw_(
         weights, gradients, first, second, [], steps, amsgrad=False, lr=settings.lr, beta1=beta1, beta2=beta2,
         weight_decay=settings.weight_decay, eps=settings.eps, maximize=False,

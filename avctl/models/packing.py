@@ -8,6 +8,7 @@ and a video token also a row and a column. All is found from the sizes of the cl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -68,7 +69,12 @@ class Packing(NamedTuple):
 
 
 def pack(grids: Sequence[Grid], num_text: int, clock: Clock) -> Packing:
-    """Clips of these sizes, each with `num_text` text tokens, on a processor."""
+    """Clips of these sizes, each with `num_text` text tokens, on a processor. The same ones are packed once."""
+    return _packed(tuple(grids), num_text, clock)
+
+
+@lru_cache(maxsize=8)  # batches of one size, whole and in parts
+def _packed(grids: tuple[Grid, ...], num_text: int, clock: Clock) -> Packing:
     sizes = torch.tensor(grids, dtype=torch.int64).reshape(-1, 4)
     frames, rows, columns, sounds = sizes.unbind(1)
     lengths = torch.full_like(sounds, num_text), frames * rows * columns, sounds

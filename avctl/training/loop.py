@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -123,20 +123,24 @@ def differentiate(objective: Objective, batch: Any, threads: Threads) -> dict[st
         return gradients, {name: value.detach() * share for name, value in {"loss": loss, **figures}.items()}
 
     parts = threads.map(part, objective.split(batch, threads.count))
-    for parameter, *gradients in zip(parameters, *(gradients for gradients, _ in parts), strict=True):
-        parameter.grad = _sum_like(parameter, [gradient for gradient in gradients if gradient is not None])
+    _keep_sums(parameters, [gradients for gradients, _ in parts])
     return {name: torch.stack([figures[name] for _, figures in parts]).sum() for name in parts[0][1]}
 
 
-def _sum_like(parameter: Tensor, gradients: list[Tensor]) -> Tensor | None:
-    """The sum, in memory as the parameter is: fused optimizers read both by address, and what `autograd.grad` gives may
-    be transposed or channels-last."""
-    if not gradients:
-        return None
-    total = torch.empty_like(parameter).copy_(gradients[0])
-    for gradient in gradients[1:]:
-        total += gradient
-    return total
+def _keep_sums(parameters: Sequence[Tensor], parts: Sequence[Sequence[Tensor | None]]) -> None:
+    """Put the sums of the parts' gradients into the parameters, each in memory as its parameter is, and in memory of its
+    own: optimizers read both by address and clip in place, and what `autograd.grad` gives may be transposed, or the
+    same for two parameters."""
+    taken: set[int] = set()
+    for parameter, *gradients in zip(parameters, *parts, strict=True):
+        total, *others = [gradient for gradient in gradients if gradient is not None] or [None]
+        if total is not None and (total.stride() != parameter.stride() or total.data_ptr() in taken):
+            total = torch.empty_like(parameter).copy_(total)
+        for other in others:
+            total += other
+        if total is not None:
+            taken.add(total.data_ptr())
+        parameter.grad = total
 
 
 def _skip(optimizer: Optimizer, job: Job, step: int, skipped: int, most: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -18,7 +18,7 @@ from avctl.training.ema import EMA
 class Optimizer:
     """AdamW for all parameters, or Muon for the matrices inside blocks and AdamW for the rest; and their averages.
 
-    Muon's matrices are dealt out to one optimizer a thread: what it does to one has nothing to do with the others.
+    Muon's matrices are dealt out to several optimizers a thread: what one does has nothing to do with the others.
     """
 
     def __init__(self, spec: Optim, model: nn.Module, steps: int, threads: Threads, ema: EMA | None = None):
@@ -27,9 +27,11 @@ class Optimizer:
         matrices = {name: p for name, p in self.named.items() if spec.muon_lr and _is_block_matrix(name)}
         if spec.muon_lr and not matrices:
             raise StageError("`train.optim.muon_lr` is given, and the model has no block matrices", "leave it out")
-        hands = [list(matrices.values())[i :: threads.count] for i in range(threads.count)]
+        count = HANDS * threads.count if threads.count > 1 else 1
+        self.hands = [hand for i in range(count) if (hand := dict(list(matrices.items())[i::count]))]
         self.muons = [
-            torch.optim.Muon(hand, lr=spec.muon_lr or 0.0, weight_decay=spec.weight_decay) for hand in hands if hand
+            torch.optim.Muon(hand.values(), lr=spec.muon_lr or 0.0, weight_decay=spec.weight_decay)
+            for hand in self.hands
         ]
         self.matrices = matrices
         self.moments = {
@@ -47,10 +49,8 @@ class Optimizer:
         decay = self.ema.decay_at(step) if self.ema else 0.0
         self.count += 1
         work: list[Callable[[], None]] = [partial(self._adamw, norm, factor, decay)]
-        work += [partial(self._muon, muon, norm, factor) for muon in self.muons]
+        work += [partial(self._muon, *each, norm, factor, step) for each in zip(self.muons, self.hands, strict=True)]
         self.threads.map(lambda part: part(), work)
-        if self.ema and self.matrices:
-            self.ema.update(self.matrices, step)
         self.clear()
 
     @torch.no_grad()  # here, because the threads that run it do not know what is set outside of them
@@ -66,12 +66,16 @@ class Optimizer:
         adamw_ema(Slots(list(named.values()), gradients, first, second, averages), norm, int(self.count), settings)
 
     @torch.no_grad()
-    def _muon(self, muon: torch.optim.Muon, norm: Tensor, factor: float) -> None:
+    def _muon(
+        self, muon: torch.optim.Muon, matrices: Mapping[str, Tensor], norm: Tensor, factor: float, step: int
+    ) -> None:
         (group,) = muon.param_groups
         group["lr"] = (self.spec.muon_lr or 0.0) * factor
         clip = (self.spec.clip_norm / (norm + 1e-6)).clamp(max=1)
         torch._foreach_mul_([p.grad for p in group["params"] if p.grad is not None], clip)  # pyright: ignore[reportPrivateImportUsage]
         muon.step()
+        if self.ema:
+            self.ema.update(matrices, step)
 
     def clear(self) -> None:
         for parameter in self.named.values():
@@ -105,6 +109,7 @@ class Optimizer:
 
 
 MOMENTS = ("first", "second")
+HANDS = 4  # a thread: whoever ends first takes the next
 
 
 def rate_factor(spec: Optim, step: int, steps: int) -> float:
