@@ -37,7 +37,7 @@ class Rotation(NamedTuple):
 def rotation(angles: Tensor, place: Tensor, pairs: tuple[int, int]) -> Rotation:
     """angles (P, K/2) of each pair at each position, place (S, 3) integers, `pairs` that turn with t and with y.
 
-    IndexError where a place is not one of the P; for kernels RuntimeError, which a GPU reports with its next one.
+    RuntimeError where a place is not one of the P, from a GPU with its next error.
     """
     table, at = torch.stack([angles.cos(), angles.sin()]), place.int().contiguous()
     if not runs_triton(table):
