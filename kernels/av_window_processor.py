@@ -1,8 +1,8 @@
-"""`av_window_attention` on a processor: a block of queries at a time, with the keys of its live blocks.
+"""`av_window_attention` on a processor: some blocks of queries at a time, with the keys that live for one of them.
 
-Keys of dead blocks are not read, those of full ones not masked. Forward is PyTorch's attention; its backward is less
-exact than that of products and a softmax, which therefore computes weights again. 16-bit numbers are widened first, as
-processors multiply float16 a hundred times as slowly; bfloat16 is not where forward has AMX for it.
+Keys of dead blocks are not read, those of full ones not masked. Forward is PyTorch's attention; its backward takes
+three times as long as products and a softmax, and is less exact, so weights are computed again. 16-bit numbers are
+widened first, as processors multiply float16 a hundred times as slowly, but for bfloat16 where there is AMX for it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from avctl.kernels.windows import BlockMap, Part, live, parts
 
+TOGETHER = 2  # blocks of queries: below 192 queries PyTorch's attention takes twice as long for each
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, map: BlockMap, scale: float) -> tuple[Tensor, Tensor]:
     """The output (S, N, K), and in place of lse (N, S), which backward does not need, zeros."""
-    in_bfloat16 = q.dtype == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
-    format = q.dtype if in_bfloat16 else wide(q.dtype)
+    format = _computed_in(q.dtype)
     out = torch.zeros(q.shape, dtype=q.dtype, device=q.device)
     queries, keys, values = (_by_head(x, format) for x in (q, k, v))
     for part in _alive(map):
@@ -35,46 +36,58 @@ def differentiate(
     dout: Tensor, out: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, map: BlockMap, scale: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dq, dk and dv, each (S, N, K)."""
-    format = lse.dtype
+    format = _computed_in(q.dtype)
     douts, queries, keys, values = (_by_head(x, format) for x in (dout, q, k, v))
-    dq, dk, dv = (torch.zeros_like(x) for x in (queries, keys, values))
+    dq, dk, dv = (torch.zeros_like(x, dtype=lse.dtype) for x in (queries, keys, values))
     for part in _alive(map):
-        own, upstream, others = queries[:, part.queries] * scale, douts[:, part.queries], _taken(keys, part.keys)
-        weights = _weights(own, others, map, part)
+        own, upstream, others = queries[:, part.queries], douts[:, part.queries], _taken(keys, part.keys)
+        weights = _weights(own, others, map, part, scale)
         dweights = upstream @ _taken(values, part.keys).mT
-        dscores = dweights.sub_(torch.linalg.vecdot(dweights, weights)[..., None]).mul_(weights)
-        torch.mul(dscores @ others, scale, out=dq[:, part.queries])
+        dscores = torch._softmax_backward_data(dweights, weights, -1, format)
+        dq[:, part.queries] = dscores @ others
         _add(dk, part.keys, dscores.mT @ own)
         _add(dv, part.keys, weights.mT @ upstream)
-    return tuple(x.transpose(0, 1).to(q.dtype).contiguous() for x in (dq, dk, dv))
+    gradients = dq.mul_(scale), dk.mul_(scale), dv
+    return tuple(x.transpose(0, 1).to(q.dtype).contiguous() for x in gradients)
 
 
 def wide(format: torch.dtype) -> torch.dtype:
-    """The format that is computed in."""
+    """The format that sums are kept in."""
     return torch.promote_types(format, torch.float32)
 
 
+def _computed_in(format: torch.dtype) -> torch.dtype:
+    is_fast = format == torch.bfloat16 and torch.cpu._is_amx_tile_supported()
+    return format if is_fast else wide(format)
+
+
 def _alive(map: BlockMap) -> Iterator[Part]:
-    """Blocks of queries that have live keys."""
-    return (part for part in parts(map) if part.keys)
+    """Queries that have live keys."""
+    return (part for part in parts(map, TOGETHER) if part.keys)
+
+
+def _dead(map: BlockMap, part: Part) -> Tensor:
+    """Pairs of a part with its last keys, those that may live: (queries, keys)."""
+    return torch.cat([~live(map, part.queries, keys) for keys in part.partial], dim=1)
 
 
 def _mask(map: BlockMap, part: Part, format: torch.dtype) -> Tensor:
     """What is added to the scores of a part, (queries, keys): minus infinity where a pair is dead."""
-    dead = torch.cat([~live(map, part.queries, keys) for keys in part.partial], dim=1)
+    dead = _dead(map, part)
     mask = torch.zeros((len(dead), sum(keys.stop - keys.start for keys in part.keys)), dtype=format, device=dead.device)
     mask[:, -dead.shape[1] :].masked_fill_(dead, -inf)
     return mask
 
 
-def _weights(own: Tensor, keys: Tensor, map: BlockMap, part: Part) -> Tensor:
+def _weights(own: Tensor, keys: Tensor, map: BlockMap, part: Part, scale: float) -> Tensor:
     """Of the pairs of a part, (N, queries, keys); zeros where no key lives."""
-    scores = own @ keys.mT
+    scores = torch.baddbmm(own.new_empty(()), own, keys.mT, beta=0, alpha=scale)  # rounds once
     if not part.partial:
         return scores.softmax(-1)
-    mask = _mask(map, part, own.dtype)
-    weights = scores.add_(mask).softmax(-1)
-    return weights if part.full else weights.masked_fill_((mask == -inf).all(1, keepdim=True), 0.0)
+    dead = _dead(map, part)
+    scores[..., -dead.shape[1] :].masked_fill_(dead, -inf)
+    weights = scores.softmax(-1)
+    return weights if part.full else weights.masked_fill_(dead.all(1, keepdim=True), 0.0)
 
 
 def _by_head(x: Tensor, format: torch.dtype) -> Tensor:

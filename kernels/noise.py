@@ -67,7 +67,7 @@ def noise(seed, first, BLOCK: tl.constexpr):
 
 @triton.jit
 def _normals(low, high):
-    """Two halves of a word -> two numbers. The angle is brought within an eighth of a turn while it is an integer, where
+    """Halves of a word -> two numbers. The angle is brought within an eighth of a turn while it is an integer, where
     Taylor's series are short; `tl.cos` would bring the code for huge angles, and its stack, every time."""
     uniform = tl.maximum(low.to(tl.float32), 0.5) * 2.3283064365386963e-10  # 2^-32
     radius = tl.sqrt(-2.0 * tl.log(uniform))

@@ -128,7 +128,7 @@ def _distances(place: Tensor, queries: slice, keys: slice) -> Tensor:
 
 
 class Part(NamedTuple):
-    """A block of queries, and where in the row its keys stand: those that all live, and those that may."""
+    """Queries next to each other, and where in the row keys stand that live for all of them, and that may for some."""
 
     queries: slice
     full: list[slice]
@@ -139,12 +139,16 @@ class Part(NamedTuple):
         return self.full + self.partial
 
 
-def parts(map: BlockMap) -> Iterator[Part]:
-    """All blocks of queries. Waits for the device."""
-    S, lists = len(map.group), zip(map.by_query.index.tolist(), map.by_query.count.tolist(), strict=True)
-    for number, (index, (full, count)) in enumerate(lists):
-        queries = slice(number * map.block, min((number + 1) * map.block, S))
-        yield Part(queries, _runs(index[:full], map.block, S), _runs(index[full:count], map.block, S))
+def parts(map: BlockMap, together: int = 1) -> Iterator[Part]:
+    """All blocks of queries, so many at once. Waits for the device."""
+    S, size = len(map.group), map.block
+    lists = list(zip(map.by_query.index.tolist(), map.by_query.count.tolist(), strict=True))
+    for first in range(0, len(lists), together):
+        some = lists[first : first + together]
+        full = set.intersection(*(set(index[:full]) for index, (full, _) in some))
+        partial = set.union(*(set(index[:count]) for index, (_, count) in some)) - full
+        queries = slice(first * size, min((first + together) * size, S))
+        yield Part(queries, _runs(sorted(full), size, S), _runs(sorted(partial), size, S))
 
 
 def count_live(map: BlockMap) -> Live:
@@ -161,7 +165,7 @@ def count_live(map: BlockMap) -> Live:
 def _runs(blocks: list[int], size: int, S: int) -> list[slice]:
     """Tokens of blocks, as few slices as can be."""
     runs: list[slice] = []
-    for block in blocks:  # in the order of the row
+    for block in blocks:
         begin, end = block * size, min((block + 1) * size, S)
         if runs and runs[-1].stop == begin:
             begin = runs.pop().start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -128,19 +129,24 @@ def differentiate(objective: Objective, batch: Any, threads: Threads) -> dict[st
 
 
 def _keep_sums(parameters: Sequence[Tensor], parts: Sequence[Sequence[Tensor | None]]) -> None:
-    """Put the sums of the parts' gradients into the parameters, each in memory as its parameter is, and in memory of its
-    own: optimizers read both by address and clip in place, and what `autograd.grad` gives may be transposed, or the
-    same for two parameters."""
-    taken: set[int] = set()
-    for parameter, *gradients in zip(parameters, *parts, strict=True):
-        total, *others = [gradient for gradient in gradients if gradient is not None] or [None]
-        if total is not None and (total.stride() != parameter.stride() or total.data_ptr() in taken):
-            total = torch.empty_like(parameter).copy_(total)
-        for other in others:
-            total += other
-        if total is not None:
-            taken.add(total.data_ptr())
-        parameter.grad = total
+    """Put the sums of the parts' gradients into the parameters, laid out as those and in memory of their own:
+    optimizers read both by address and clip in place, and what `autograd.grad` gives may be transposed, and a piece of
+    another or the same."""
+    found = [[gradient for gradient in gradients if gradient is not None] for gradients in zip(*parts, strict=True)]
+    owners = Counter(_memory(gradient) for gradients in found for gradient in gradients)
+    for parameter, gradients in zip(parameters, found, strict=True):
+        parameter.grad = None
+        if gradients:
+            total, *others = gradients
+            if owners[_memory(total)] > 1 or total.stride() != parameter.stride():
+                total = torch.empty_like(parameter).copy_(total)
+            for other in others:
+                total += other
+            parameter.grad = total
+
+
+def _memory(x: Tensor) -> int:
+    return x.untyped_storage().data_ptr()
 
 
 def _skip(optimizer: Optimizer, job: Job, step: int, skipped: int, most: int) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from avctl.kernels import av_window_processor
 from avctl.kernels import windows as module
 from avctl.kernels.av_window_attention import av_window_attention, av_window_attention_reference, flops
 from avctl.kernels.av_window_processor import attend, differentiate, wide
@@ -60,7 +61,10 @@ def test_it_is_the_reference(windows: Windows, dtype: torch.dtype, as_exact_as_e
 
 
 @pytest.mark.parametrize(("rows", "masks"), [(inf, 0), (2.0, 10)])
-def test_dead_blocks_are_not_computed_and_full_ones_not_masked(rows: float, masks: int) -> None:
+def test_dead_blocks_are_not_computed_and_full_ones_not_masked(
+    rows: float, masks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(av_window_processor, "TOGETHER", 1)
     kind, place, packed = tokens((64, 96))
     kind[:], place[:, 0] = VIDEO, torch.arange(160) // 16
     map = block_map(kind, place, packed, Windows(((1.0,) * 3,) * 3, rows=rows))

@@ -1,4 +1,4 @@
-"""Noise from seeds: the published words of SplitMix64, the numbers that Box and Muller make of them, and normal ones."""
+"""Noise from seeds: the published words of SplitMix64, what Box and Muller make of them, and that it is normal."""
 
 from __future__ import annotations
 

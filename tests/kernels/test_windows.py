@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from avctl.kernels import windows as module
 from avctl.kernels.segments import Segments, segments
-from avctl.kernels.windows import AUDIO, TEXT, VIDEO, BlockMap, Windows, av_windows, block_map, count_live, live
+from avctl.kernels.windows import AUDIO, TEXT, VIDEO, BlockMap, Windows, av_windows, block_map, count_live, live, parts
 
 EVERYTHING = slice(None)
 NEAR = Windows(((inf, inf, inf), (-1.0, 1.0, 0.5), (inf, 0.25, inf)), rows=1.0, columns=2.0)
@@ -77,6 +77,26 @@ def test_pairs_and_blocks_live_as_the_rule_says(lengths: Sequence[int], windows:
     assert torch.equal(live(map, EVERYTHING, EVERYTHING), lives)
     assert torch.equal(live(map, slice(3, 20), slice(11, 60)), lives[3:20, 11:60])
     assert_lists_say(map, lives)
+
+
+@pytest.mark.parametrize("together", [1, 2, 3])
+@pytest.mark.parametrize("windows", [av_windows(0.5), NEAR])
+@pytest.mark.parametrize("lengths", LENGTHS)
+def test_parts_have_the_keys_that_live_for_one_of_them(lengths: Sequence[int], windows: Windows, together: int) -> None:
+    map = block_map(*tokens(lengths), windows)
+    lives, S = live(map, EVERYTHING, EVERYTHING), sum(lengths)
+    made = list(parts(map, together))
+    assert [part.queries.start for part in made] == list(range(0, S, together * BLOCK))
+    for part in made:
+        pairs, missed = lives[part.queries], torch.ones(S, dtype=torch.bool)
+        for keys in part.full:
+            assert pairs[:, keys].all()
+        for keys in part.partial:
+            assert pairs[:, keys].any(0).any()
+        for keys in part.keys:
+            assert missed[keys].all()  # not twice
+            missed[keys] = False
+        assert not pairs[:, missed].any()
 
 
 def test_windows_that_reach_nowhere_leave_no_block() -> None:

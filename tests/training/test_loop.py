@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from avctl.compute.seed import seeded
+from avctl.compute.threads import Threads
 from avctl.job import Interrupted, Job, StageError
 from avctl.schema import Optim, Recipe, TrainAutoencoder
 from avctl.training.ema import EMA
-from avctl.training.loop import fit
+from avctl.training.loop import differentiate, fit
 
 STEPS = 11
 
@@ -211,3 +212,27 @@ def test_gradients_lie_in_memory_as_their_weights_do(line: Callable[..., Job]) -
     torch.optim.AdamW(expected.model.parameters(), lr=0.1, betas=Optim().betas, weight_decay=0.0).step()
     for a, b in zip(trained.model.parameters(), expected.model.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_gradients_have_memory_of_their_own(count: int) -> None:
+    class Sum(Line):
+        """Autograd gives one tensor to two parameters, and parts of it to two more."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = nn.ParameterList([torch.ones(4), torch.ones(4), torch.ones(2), torch.ones(2)])
+
+        def loss(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            a, b, c, d = self.model
+            return (batch.sum(0) * (a + b + torch.cat([c, d]))).sum(), {}
+
+    objective = Sum()
+    batch = objective.load(0)
+    expected = sum(share * part.sum(0) for part, share in objective.split(batch, count))
+    with Threads(count) as threads:
+        differentiate(objective, batch, threads)
+    a, b, c, d = (parameter.grad for parameter in objective.model)
+    for gradient in (a, b, torch.cat([c, d])):  # pyright: ignore[reportArgumentType, reportCallIssue]
+        assert torch.allclose(gradient, expected)  # pyright: ignore[reportArgumentType]
+    assert len({gradient.untyped_storage().data_ptr() for gradient in (a, b, c, d)}) == 4  # pyright: ignore[reportOptionalMemberAccess]
