@@ -74,6 +74,7 @@ def pack(grids: Sequence[Grid], num_text: int, clock: Clock) -> Packing:
 
 
 @lru_cache(maxsize=8)  # batches of one size, whole and in parts
+@torch.inference_mode(False)  # those who sample pack for those who train
 def _packed(grids: tuple[Grid, ...], num_text: int, clock: Clock) -> Packing:
     sizes = torch.tensor(grids, dtype=torch.int64).reshape(-1, 4)
     frames, rows, columns, sounds = sizes.unbind(1)

@@ -56,6 +56,15 @@ def test_sound_and_picture_of_one_moment_stand_at_one_time() -> None:
     assert torch.equal(times[:4], times[4:])
 
 
+def test_the_same_sizes_are_packed_once_for_sampling_and_training() -> None:
+    grids = (Grid(5, 2, 2, 7),) * 2
+    with torch.inference_mode():
+        first = pack(grids, WORDS, CLOCK)
+    assert not any(x.is_inference() for x in (*first[4:], *(each.cu_seqlens for each in first[:4])))
+    assert pack(list(grids), WORDS, CLOCK) is first
+    assert pack(grids, WORDS + 1, CLOCK) is not first
+
+
 def test_nothing_is_a_pack_too() -> None:
     packing = pack((), WORDS, CLOCK)
     assert packing.joined.count == 0 and len(packing.stream) == len(packing.place) == 0
