@@ -4,15 +4,15 @@
     sdpa_float32   the same on inputs widened to float32: on a processor its 16-bit backward is slow
     products       softmax(q k^T / sqrt(K)) v as plain products, which are quick in bfloat16; keeps N S S' weights
 
-Sequences of equal length are a batch, a view of the row. Rows of different lengths are cut into runs of equal lengths
-next to each other, which are batches again; one operator goes through them, as lengths are numbers that
+Sequences of equal length are a batch, a view of the row. Of rows of different lengths those that are equal are batches
+again, gathered where they are not next to each other; one operator goes through them, as lengths are numbers that
 `torch.compile` does not see. It keeps the logarithm of the sum of exponentials for backward.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import groupby
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -62,41 +62,59 @@ def _weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
     return scores.masked_fill(~mask, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(~mask, 0)
 
 
-class Run(NamedTuple):
-    """Sequences of equal length next to each other, as a batch."""
+class Sequences(NamedTuple):
+    """Sequences of equal length, as a batch. Those next to each other are a slice of the row, others are gathered."""
 
-    rows: slice
-    key_rows: slice
+    rows: slice | Tensor
+    key_rows: slice | Tensor
     count: int
 
     def queries(self, x: Tensor) -> Tensor:
-        """x (S, N, ...) -> (B, N, S of each, ...), a view."""
-        return x[self.rows].unflatten(0, (self.count, -1)).transpose(1, 2)
+        """x (S, N, ...) -> (B, N, S of each, ...)."""
+        return _taken(x, self.rows).unflatten(0, (self.count, -1)).transpose(1, 2)
 
     def keys(self, x: Tensor) -> Tensor:
-        return x[self.key_rows].unflatten(0, (self.count, -1)).transpose(1, 2)
+        return _taken(x, self.key_rows).unflatten(0, (self.count, -1)).transpose(1, 2)
 
     def mask(self, padding: Tensor | None) -> Tensor | None:
         """(B, 1, 1, S'), True where there is a key."""
-        return None if padding is None else padding[self.key_rows].view(self.count, 1, 1, -1)
+        return None if padding is None else _taken(padding, self.key_rows).view(self.count, 1, 1, -1)
 
 
-def _runs(cu_queries: Tensor, cu_keys: Tensor, heads: int) -> Iterator[Run]:
+def _taken(x: Tensor, rows: slice | Tensor) -> Tensor:
+    return x[rows] if isinstance(rows, slice) else x.index_select(0, rows)
+
+
+def _put(x: Tensor, rows: slice | Tensor, batch: Tensor) -> None:
+    """The inverse of `Sequences.queries`: batch (B, N, S of each, ...) to rows of x (S, N, ...)."""
+    made = batch.transpose(1, 2)
+    if isinstance(rows, slice):
+        x[rows].unflatten(0, made.shape[:2]).copy_(made)
+    else:
+        x.index_copy_(0, rows, made.flatten(0, 1).to(x.dtype))
+
+
+def _by_length(cu_queries: Tensor, cu_keys: Tensor, heads: int) -> Iterator[Sequences]:
     """Those with queries and keys: without, attention and all gradients are zero. None has more than MOST_SCORES,
     unless a single sequence has."""
-    ends, key_ends = cu_queries.tolist(), cu_keys.tolist()
+    begins, key_begins = cu_queries.tolist(), cu_keys.tolist()
+    of_lengths: dict[tuple[int, int], list[int]] = {}
+    for number, lengths in enumerate(zip(cu_queries.diff().tolist(), cu_keys.diff().tolist(), strict=True)):
+        of_lengths.setdefault(lengths, []).append(number)
+    for (length, key_length), numbers in of_lengths.items():
+        if length * key_length:
+            most = max(1, MOST_SCORES // (heads * length * key_length))
+            for first in range(0, len(numbers), most):
+                some = numbers[first : first + most]
+                rows = _rows_of([begins[i] for i in some], length)
+                yield Sequences(rows, _rows_of([key_begins[i] for i in some], key_length), len(some))
 
-    def lengths(number: int) -> tuple[int, int]:
-        return ends[number + 1] - ends[number], key_ends[number + 1] - key_ends[number]
 
-    for (length, key_length), numbers in groupby(range(len(ends) - 1), lengths):
-        if not length * key_length:
-            continue
-        first, *others = numbers
-        most = max(1, MOST_SCORES // (heads * length * key_length))
-        for begin in range(first, last := first + len(others) + 1, most):
-            end = min(begin + most, last)
-            yield Run(slice(ends[begin], ends[end]), slice(key_ends[begin], key_ends[end]), end - begin)
+def _rows_of(begins: list[int], length: int) -> slice | Tensor:
+    """Of sequences of one length that begin there."""
+    if all(after - before == length for before, after in pairwise(begins)):
+        return slice(begins[0], begins[-1] + length)
+    return (torch.tensor(begins)[:, None] + torch.arange(length)).flatten()
 
 
 @operator("avctl::attention_rows")
@@ -105,15 +123,15 @@ def _rows(
 ) -> tuple[Tensor, Tensor]:
     """Attention (S, N, K), and the logarithm of the sum of exponentials (S, N), which `products` does without."""
     out, sums = torch.zeros(q.shape, dtype=q.dtype), torch.zeros(q.shape[:2], dtype=_wide(q.dtype))
-    for run in _runs(cu_queries, cu_keys, q.shape[1]):
-        batches, mask = (run.queries(q), run.keys(k), run.keys(v)), run.mask(padding)
+    for equal in _by_length(cu_queries, cu_keys, q.shape[1]):
+        batches, mask = (equal.queries(q), equal.keys(k), equal.keys(v)), equal.mask(padding)
         if form == "products":
-            run.queries(out).copy_(products(*batches, mask))
+            _put(out, equal.rows, products(*batches, mask))
         else:
             batches = [x.to(_format(form, q)) for x in batches]
             made, kept = flash(*batches, attn_mask=_added(mask, batches[0].dtype))
-            run.queries(out).copy_(made)
-            run.queries(sums).copy_(kept)
+            _put(out, equal.rows, made)
+            _put(sums, equal.rows, kept)
     return out, sums
 
 
@@ -129,16 +147,16 @@ def _rows_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """dq, dk, dv."""
     dq, dk, dv = (torch.zeros(x.shape, dtype=x.dtype) for x in (q, k, v))
-    for run in _runs(cu_queries, cu_keys, q.shape[1]):
-        batches, mask = (run.queries(dout), run.queries(q), run.keys(k), run.keys(v)), run.mask(padding)
+    for equal in _by_length(cu_queries, cu_keys, q.shape[1]):
+        batches, mask = (equal.queries(dout), equal.queries(q), equal.keys(k), equal.keys(v)), equal.mask(padding)
         if form == "products":
             made = _products_backward(*batches, mask)
         else:
-            batches = [x.to(_format(form, q)) for x in (*batches, run.queries(out))]
+            batches = [x.to(_format(form, q)) for x in (*batches, equal.queries(out))]
             added = _added(mask, batches[0].dtype)
-            made = flash_backward(*batches, run.queries(sums), 0.0, False, attn_mask=added)
-        for view, gradient in zip((run.queries(dq), run.keys(dk), run.keys(dv)), made, strict=True):
-            view.copy_(gradient)
+            made = flash_backward(*batches, equal.queries(sums), 0.0, False, attn_mask=added)
+        for total, rows, gradient in zip((dq, dk, dv), (equal.rows, equal.key_rows, equal.key_rows), made, strict=True):
+            _put(total, rows, gradient)
     return dq, dk, dv
 
 

@@ -18,7 +18,7 @@ from avctl.kernels.segments import Segments, batch_segments, segments
 
 Inputs = tuple[Tensor, Tensor, Tensor]
 FORMATS = [torch.float32, torch.bfloat16, torch.float16]
-LENGTHS = [(40, 40, 40), (0, 33, 33, 1, 57, 0, 20), (61,), (0, 0), ()]
+LENGTHS = [(40, 40, 40), (0, 33, 33, 1, 57, 33, 0, 20, 1), (61,), (0, 0), ()]
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def test_it_is_the_reference_forward_and_backward(
 @pytest.mark.parametrize("backend", ["sdpa", "sdpa_float32", "products"])
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize(
-    ("lengths", "of_keys"), [((29, 29), (61, 61)), ((35, 0, 17, 17, 3), (23, 7, 31, 90, 0))], ids=str
+    ("lengths", "of_keys"), [((29, 29), (61, 61)), ((35, 0, 17, 17, 3, 17), (23, 7, 31, 90, 0, 31))], ids=str
 )
 def test_keys_of_other_sequences_and_padding_are_the_reference(
     lengths: tuple[int, ...], of_keys: tuple[int, ...], dtype: torch.dtype, backend: str, as_exact_as_eager
