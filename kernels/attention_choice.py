@@ -36,7 +36,6 @@ CYCLES = 2e9  # of a GPU in a second, or fewer: then it waits for longer
 LONGEST_WAIT_S = 0.1  # if a call compiles
 FEW_TOKENS = 128  # at once on a processor: below, what a call costs decides; measured on one core, K = 32 to 128
 SHORT = 128  # keys of which there may be any number of weights, with AMX
-FEW_SCORES = 2**22  # of longer sequences, for products with AMX
 LONG = 1_024  # keys, from which on the 16-bit flash kernel trains faster than the float32 one: 0.8 to 0.9 of its time
 Inputs = tuple[Tensor, Tensor, Tensor, Segments, Segments, Tensor | None]
 Clock = Callable[[Callable[[], object]], float]
@@ -157,15 +156,15 @@ def _on_processor(asked: Asked) -> str:
 def _with_amx(asked: Asked) -> str:
     """In bfloat16. Medians of 7 to 101 rounds in turns, twice, on one core of a Xeon with AMX, K = 32, 64 and 128: the
     flash kernel takes 0.10 to 1.05 of the time of the others forward. Forward and backward, against `products`, for
-    more than 128 tokens and scores below 8 MiB it takes 1.1 to 5.7 of their time, in float32 0.9 to 2.4; for 64 keys
-    and 32 MiB 2.0 to 2.3, and 1.4 to 1.6; for 256 keys and 64 MiB, and for 1,090 keys, 0.65 to 1.1, and 0.9 to 1.5;
-    above those 0.3 to 0.8, and 0.4 to 1.3. For fewer tokens 1.1 to 3.4, and 0.4 to 1.2.
+    more than 128 tokens and scores below 32 MiB it takes 0.94 to 5.7 of their time, in float32 0.9 to 2.4; for 64 keys
+    and 32 MiB 2.0 to 2.3, and 1.4 to 1.6; above those 0.3 to 1.2, and 0.4 to 1.4. For fewer tokens 1.1 to 3.4, and 0.4
+    to 1.2.
     """
     if not asked.is_trained:
         return "sdpa"
     if asked.at_once <= FEW_TOKENS:
         return "sdpa_float32"
-    return "products" if asked.longest <= SHORT or asked.num_scores <= FEW_SCORES else "sdpa"
+    return "products" if asked.longest <= SHORT or asked.num_scores <= MOST_SCORES else "sdpa"
 
 
 def _measured(asked: Asked, inputs: Inputs) -> str:

@@ -54,7 +54,7 @@ def asked(clips: int, tokens: int, dtype: torch.dtype, is_trained: bool, heads: 
     [
         (12, 52, torch.bfloat16, True, "products", "products"),
         (12, 52, torch.bfloat16, False, "products", "sdpa"),
-        (1, 1_090, torch.bfloat16, True, "products", "sdpa"),
+        (1, 1_090, torch.bfloat16, True, "products", "products"),
         (1, 16, torch.bfloat16, True, "sdpa_float32", "sdpa_float32"),
         (1, 16, torch.bfloat16, False, "sdpa", "sdpa"),
         (1, 4_096, torch.bfloat16, True, "sdpa", "sdpa"),
@@ -89,8 +89,8 @@ def test_the_bounds_of_the_rule_are_exact(amx: bool) -> None:
 def test_with_amx_its_bounds_are_exact(amx: bool) -> None:
     assert by_rule(asked(1, 128, torch.bfloat16, True)).backend == "sdpa_float32"
     assert by_rule(asked(1, 129, torch.bfloat16, True)).backend == "products"
-    assert by_rule(asked(4, 511, torch.bfloat16, True, heads=4)).backend == "products"
-    assert by_rule(asked(4, 512, torch.bfloat16, True, heads=4)).backend == "sdpa"  # 8 MiB of scores
+    assert by_rule(asked(4, 1_023, torch.bfloat16, True, heads=4)).backend == "products"
+    assert by_rule(asked(4, 1_024, torch.bfloat16, True, heads=4)).backend == "sdpa"  # 32 MiB of scores
     assert by_rule(asked(1_000, 128, torch.bfloat16, True)).backend == "products"
     assert by_rule(asked(1_000, 129, torch.bfloat16, True)).backend == "sdpa"
 
