@@ -7,7 +7,8 @@ python -m benches --json benches/results/cpu.jsonl && python -m benches --readme
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,20 +77,26 @@ def newest(folder: Path) -> Rows:
     return {(row["bench"], row["what"], row["unit"]): row for row in rows}
 
 
-def table(rows: Rows, lines: Iterable[Line] = LINES) -> str:
-    """Markdown. KeyError for a figure without a row, ValueError where rows of one line are not of one run."""
+def table(rows: Rows, lines: Sequence[Line] = LINES) -> str:
+    """Markdown; what was not measured on the machine of most lines has a mark. KeyError for a figure without a row,
+    ValueError where rows of one line are not of one run."""
     made = ["| | avctl | others, in the same run | unit |", "|---|---|---|---|"]
-    machines: set[str] = set()
-    for line in lines:
-        own = rows[line.bench, line.what + line.own, line.unit]
+    figures = [rows[line.bench, line.what + line.own, line.unit] for line in lines]
+    machines = [machine for machine, _ in Counter(map(_machine, figures)).most_common()]
+    marks = {machine: "†" * i for i, machine in enumerate(machines)}
+    for line, own in zip(lines, figures, strict=True):
         others = {name: rows[line.bench, line.what + row, line.unit] for name, row in line.others.items()}
         if any(row["time"] != own["time"] for row in others.values()):
             raise ValueError(f"`{line.label}`: figures of different runs")
-        machines.add(f"{own['processor']}, {own['cores']} cores")
+        label = line.label + marks[_machine(own)]
         spread = f" ({own['low']:.3g} to {own['high']:.3g})" if own["runs"] > 1 else ""
         beside = ", ".join(f"{name} {row['median']:.3g}" for name, row in others.items())
-        made.append(f"| {line.label} | **{own['median']:.3g}**{spread} | {beside} | {line.unit} |")
-    return "\n".join([*made, "", f"Measured on: {'; '.join(sorted(machines))}.", ""])
+        made.append(f"| {label} | **{own['median']:.3g}**{spread} | {beside} | {line.unit} |")
+    return "\n".join([*made, "", f"Measured on: {'; '.join(marks[machine] + machine for machine in machines)}.", ""])
+
+
+def _machine(row: Mapping[str, Any]) -> str:
+    return f"{row['processor']}, {row['cores']} cores"
 
 
 def write_readme() -> None:

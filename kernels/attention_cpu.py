@@ -123,15 +123,15 @@ def _rows(
 ) -> tuple[Tensor, Tensor]:
     """Attention (S, N, K), and the logarithm of the sum of exponentials (S, N), which `products` does without."""
     out, sums = torch.zeros(q.shape, dtype=q.dtype), torch.zeros(q.shape[:2], dtype=_wide(q.dtype))
-    for equal in _by_length(cu_queries, cu_keys, q.shape[1]):
-        batches, mask = (equal.queries(q), equal.keys(k), equal.keys(v)), equal.mask(padding)
+    for each in _by_length(cu_queries, cu_keys, q.shape[1]):
+        batches, mask = (each.queries(q), each.keys(k), each.keys(v)), each.mask(padding)
         if form == "products":
-            _put(out, equal.rows, products(*batches, mask))
+            _put(out, each.rows, products(*batches, mask))
         else:
             batches = [x.to(_format(form, q)) for x in batches]
             made, kept = flash(*batches, attn_mask=_added(mask, batches[0].dtype))
-            _put(out, equal.rows, made)
-            _put(sums, equal.rows, kept)
+            _put(out, each.rows, made)
+            _put(sums, each.rows, kept)
     return out, sums
 
 
@@ -147,15 +147,15 @@ def _rows_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """dq, dk, dv."""
     dq, dk, dv = (torch.zeros(x.shape, dtype=x.dtype) for x in (q, k, v))
-    for equal in _by_length(cu_queries, cu_keys, q.shape[1]):
-        batches, mask = (equal.queries(dout), equal.queries(q), equal.keys(k), equal.keys(v)), equal.mask(padding)
+    for each in _by_length(cu_queries, cu_keys, q.shape[1]):
+        batches, mask = (each.queries(dout), each.queries(q), each.keys(k), each.keys(v)), each.mask(padding)
         if form == "products":
             made = _products_backward(*batches, mask)
         else:
-            batches = [x.to(_format(form, q)) for x in (*batches, equal.queries(out))]
+            batches = [x.to(_format(form, q)) for x in (*batches, each.queries(out))]
             added = _added(mask, batches[0].dtype)
-            made = flash_backward(*batches, equal.queries(sums), 0.0, False, attn_mask=added)
-        for total, rows, gradient in zip((dq, dk, dv), (equal.rows, equal.key_rows, equal.key_rows), made, strict=True):
+            made = flash_backward(*batches, each.queries(sums), 0.0, False, attn_mask=added)
+        for total, rows, gradient in zip((dq, dk, dv), (each.rows, each.key_rows, each.key_rows), made, strict=True):
             _put(total, rows, gradient)
     return dq, dk, dv
 

@@ -1,8 +1,9 @@
 """`av_window_attention` on a processor: some blocks of queries at a time, with the keys that live for one of them.
 
-Keys of dead blocks are not read, those of full ones not masked. Forward is PyTorch's attention; its backward takes
-three times as long as products and a softmax, and is less exact, so weights are computed again. 16-bit numbers are
-widened first, as processors multiply float16 a hundred times as slowly, but for bfloat16 where there is AMX for it.
+Keys that are dead for all of these are not read, those that are full for all not masked. Forward is PyTorch's
+attention; its backward takes three times as long as products and a softmax, and is less exact, so weights are computed
+again. 16-bit numbers are widened first, as processors multiply float16 a hundred times as slowly, but for bfloat16
+where there is AMX for it.
 """
 
 from __future__ import annotations
@@ -40,15 +41,23 @@ def differentiate(
     douts, queries, keys, values = (_by_head(x, format) for x in (dout, q, k, v))
     dq, dk, dv = (torch.zeros_like(x, dtype=lse.dtype) for x in (queries, keys, values))
     for part in _alive(map):
-        own, upstream, others = queries[:, part.queries], douts[:, part.queries], _taken(keys, part.keys)
-        weights = _weights(own, others, map, part, scale)
-        dweights = upstream @ _taken(values, part.keys).mT
-        dscores = torch._softmax_backward_data(dweights, weights, -1, format)
-        dq[:, part.queries] = dscores @ others
-        _add(dk, part.keys, dscores.mT @ own)
-        _add(dv, part.keys, weights.mT @ upstream)
+        of_part = queries[:, part.queries], _taken(keys, part.keys), _taken(values, part.keys), douts[:, part.queries]
+        dqueries, dkeys, dvalues = _differentiate_part(*of_part, map, part, scale)
+        dq[:, part.queries] = dqueries
+        _add(dk, part.keys, dkeys)
+        _add(dv, part.keys, dvalues)
     gradients = dq.mul_(scale), dk.mul_(scale), dv
     return tuple(x.transpose(0, 1).to(q.dtype).contiguous() for x in gradients)
+
+
+def _differentiate_part(
+    queries: Tensor, keys: Tensor, values: Tensor, upstream: Tensor, map: BlockMap, part: Part, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of the queries and of their keys and values, the first two without `scale`."""
+    weights = _weights(queries, keys, map, part, scale)
+    dweights = upstream @ values.mT
+    dscores = torch.ops.aten._softmax_backward_data.out(dweights, weights, -1, weights.dtype, grad_input=dweights)
+    return dscores @ keys, dscores.mT @ queries, weights.mT @ upstream
 
 
 def wide(format: torch.dtype) -> torch.dtype:
@@ -67,7 +76,7 @@ def _alive(map: BlockMap) -> Iterator[Part]:
 
 
 def _dead(map: BlockMap, part: Part) -> Tensor:
-    """Pairs of a part with its last keys, those that may live: (queries, keys)."""
+    """Which pairs of a part with its `partial` keys do not live, (queries, keys)."""
     return torch.cat([~live(map, part.queries, keys) for keys in part.partial], dim=1)
 
 

@@ -43,8 +43,8 @@ class TokenGroups(NamedTuple):
 
 
 def token_groups(index: Tensor, num_groups: int) -> TokenGroups:
-    """`index` (S,) integers, 0 to `num_groups` - 1. Where one is not, references raise IndexError as they read its row
-    of a table, and for kernels this is a RuntimeError, which a GPU reports with its next one."""
+    """`index` (S,) integers, 0 to `num_groups` - 1. Kernels refuse others with RuntimeError, from a GPU with its next
+    error; references raise what PyTorch does as it reads a table, and may read another row once they are compiled."""
     index = index.int().contiguous()
     if not runs_triton(index):
         return TokenGroups(index, num_groups, None)

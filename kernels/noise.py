@@ -7,8 +7,8 @@ two normal numbers. Numbers 2i and 2i + 1 of a seed, whose word is w, with >> th
     r = sqrt(-2 log(max(low, 1/2) / 2^32)), low 32 bits as unsigned;  a = pi high / 2^31, high ones as signed
     r cos(a),  r sin(a)
 
-Philox, in use for the same, needs four times the operations for as many bits: a processor would spend more time on
-noise than on attention. Reference and kernel are equal up to the rounding of float32.
+Philox, which PyTorch and Triton have, takes four times the operations for as many bits: with it the tiny recipe spent
+more of a step on noise than on attention. Reference and kernel are equal up to the rounding of float32.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _normals(low, high):
     radius = tl.sqrt(-2.0 * tl.log(uniform))
     turn = high.to(tl.int32, bitcast=True)  # 2^32 are a whole one
     quarter = ((turn >> 29) + 1) >> 1  # the nearest: -2 to 2
-    angle = (turn - (quarter << 30)).to(tl.float32) * 1.4629180792671596e-09  # pi / 2^31
+    angle = ((turn << 2) >> 2).to(tl.float32) * 1.4629180792671596e-09  # pi / 2^31, of what is beyond it
     square = angle * angle
     cos = 1 + square * (-1 / 2 + square * (1 / 24 + square * (-1 / 720 + square * (1 / 40320))))
     sin = angle * (1 + square * (-1 / 6 + square * (1 / 120 + square * (-1 / 5040 + square * (1 / 362880)))))

@@ -37,7 +37,8 @@ class Rotation(NamedTuple):
 def rotation(angles: Tensor, place: Tensor, pairs: tuple[int, int]) -> Rotation:
     """angles (P, K/2) of each pair at each position, place (S, 3) integers, `pairs` that turn with t and with y.
 
-    RuntimeError where a place is not one of the P, from a GPU with its next error.
+    RuntimeError where a place is not one of the P, from a GPU with its next error, and not from what is compiled for a
+    processor.
     """
     table, at = torch.stack([angles.cos(), angles.sin()]), place.int().contiguous()
     if not runs_triton(table):

@@ -145,8 +145,8 @@ def parts(map: BlockMap, together: int = 1) -> Iterator[Part]:
     lists = list(zip(map.by_query.index.tolist(), map.by_query.count.tolist(), strict=True))
     for first in range(0, len(lists), together):
         some = lists[first : first + together]
-        full = set.intersection(*(set(index[:full]) for index, (full, _) in some))
-        partial = set.union(*(set(index[:count]) for index, (_, count) in some)) - full
+        full = set.intersection(*(set(index[:num_full]) for index, (num_full, _) in some))
+        partial = set.union(*(set(index[:num_alive]) for index, (_, num_alive) in some)) - full
         queries = slice(first * size, min((first + together) * size, S))
         yield Part(queries, _runs(sorted(full), size, S), _runs(sorted(partial), size, S))
 

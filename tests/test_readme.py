@@ -57,6 +57,15 @@ def test_a_line_of_the_table_compares_figures_of_one_run_only(bench_table: Modul
         table(rows, [line])
 
 
+def test_a_line_of_another_machine_than_most_has_a_mark(bench_table: ModuleType):
+    row = {"time": 1, "median": 2.0, "low": 1.0, "high": 3.0, "runs": 1, "processor": "p", "cores": 2}
+    rows = {("b", f"{name}: avctl", "ms"): row for name in "xyz"}
+    rows["b", "y: avctl", "ms"] = row | {"processor": "q"}
+    made = bench_table.table(rows, [bench_table.Line(name, "b", "ms", f"{name}: ") for name in "xyz"])
+    assert [line.split(" | ")[0] for line in made.splitlines()[2:5]] == ["| x", "| y†", "| z"]
+    assert "Measured on: p, 2 cores; †q, 2 cores." in made
+
+
 def test_the_exit_codes_of_the_readme_are_those_of_the_code():
     codes = {each.code for each in (Failure, *Failure.__subclasses__(), *StageError.__subclasses__())}
     told = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}

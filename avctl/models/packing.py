@@ -69,11 +69,12 @@ class Packing(NamedTuple):
 
 
 def pack(grids: Sequence[Grid], num_text: int, clock: Clock) -> Packing:
-    """Clips of these sizes, each with `num_text` text tokens, on a processor. The same ones are packed once."""
+    """Clips of these sizes, each with `num_text` text tokens, on a processor. The last few packs are kept and given
+    again: they are read, never written."""
     return _packed(tuple(grids), num_text, clock)
 
 
-@lru_cache(maxsize=8)  # batches of one size, whole and in parts
+@lru_cache(maxsize=8)  # a batch of one size, and its parts; those of a mixture hardly repeat
 @torch.inference_mode(False)  # those who sample pack for those who train
 def _packed(grids: tuple[Grid, ...], num_text: int, clock: Clock) -> Packing:
     sizes = torch.tensor(grids, dtype=torch.int64).reshape(-1, 4)

@@ -138,7 +138,8 @@ def _keep_sums(parameters: Sequence[Tensor], parts: Sequence[Sequence[Tensor | N
         parameter.grad = None
         if gradients:
             total, *others = gradients
-            if owners[_memory(total)] > 1 or total.stride() != parameter.stride():
+            is_own = owners[_memory(total)] == 1 and total.untyped_storage().nbytes() == total.nbytes
+            if not is_own or total.stride() != parameter.stride():
                 total = torch.empty_like(parameter).copy_(total)
             for other in others:
                 total += other

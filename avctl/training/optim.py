@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -18,7 +18,8 @@ from avctl.training.ema import EMA
 class Optimizer:
     """AdamW for all parameters, or Muon for the matrices inside blocks and AdamW for the rest; and their averages.
 
-    Muon's matrices are dealt out to several optimizers a thread: what one does has nothing to do with the others.
+    Where there are several threads Muon's matrices are dealt out to a few optimizers each: what one does has nothing to
+    do with the others.
     """
 
     def __init__(self, spec: Optim, model: nn.Module, steps: int, threads: Threads, ema: EMA | None = None):
@@ -28,10 +29,9 @@ class Optimizer:
         if spec.muon_lr and not matrices:
             raise StageError("`train.optim.muon_lr` is given, and the model has no block matrices", "leave it out")
         count = HANDS * threads.count if threads.count > 1 else 1
-        self.hands = [hand for i in range(count) if (hand := dict(list(matrices.items())[i::count]))]
+        hands = [list(matrices.items())[i::count] for i in range(count)]
         self.muons = [
-            torch.optim.Muon(hand.values(), lr=spec.muon_lr or 0.0, weight_decay=spec.weight_decay)
-            for hand in self.hands
+            torch.optim.Muon(hand, lr=spec.muon_lr or 0.0, weight_decay=spec.weight_decay) for hand in hands if hand
         ]
         self.matrices = matrices
         self.moments = {
@@ -49,7 +49,7 @@ class Optimizer:
         decay = self.ema.decay_at(step) if self.ema else 0.0
         self.count += 1
         work: list[Callable[[], None]] = [partial(self._adamw, norm, factor, decay)]
-        work += [partial(self._muon, *each, norm, factor, step) for each in zip(self.muons, self.hands, strict=True)]
+        work += [partial(self._muon, muon, norm, factor, step) for muon in self.muons]
         self.threads.map(lambda part: part(), work)
         self.clear()
 
@@ -66,16 +66,14 @@ class Optimizer:
         adamw_ema(Slots(list(named.values()), gradients, first, second, averages), norm, int(self.count), settings)
 
     @torch.no_grad()
-    def _muon(
-        self, muon: torch.optim.Muon, matrices: Mapping[str, Tensor], norm: Tensor, factor: float, step: int
-    ) -> None:
+    def _muon(self, muon: torch.optim.Muon, norm: Tensor, factor: float, step: int) -> None:
         (group,) = muon.param_groups
         group["lr"] = (self.spec.muon_lr or 0.0) * factor
         clip = (self.spec.clip_norm / (norm + 1e-6)).clamp(max=1)
         torch._foreach_mul_([p.grad for p in group["params"] if p.grad is not None], clip)  # pyright: ignore[reportPrivateImportUsage]
         muon.step()
         if self.ema:
-            self.ema.update(matrices, step)
+            self.ema.update(dict(zip(group["param_names"], group["params"], strict=True)), step)
 
     def clear(self) -> None:
         for parameter in self.named.values():

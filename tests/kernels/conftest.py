@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import triton.experimental.gluon  # imported at the first launch, when it wants to find things unchanged
-import triton.language.random
 import triton.language.standard
 from torch import Tensor
 from triton.runtime import interpreter
@@ -26,6 +25,13 @@ PATCH_TENSOR = interpreter._patch_lang_tensor
 GUARD = 4_000  # numbers around an output; the interpreter reports no store that is out of bounds
 
 
+@pytest.fixture(params=[False, True], ids=["without AMX", "with AMX"])
+def amx(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the processor says that it has tiles of bfloat16."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: request.param)
+    return request.param
+
+
 @pytest.fixture
 def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Kernels run on tensors of the processor, as a GPU would run them, in few programs: each takes as long as another,
@@ -35,7 +41,7 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(InterpreterBuilder, "create_fp_trunc", _round)
     language = _patch_lang(triton.language.standard.sum.fn), _patch_lang(runs_triton)  # `tl.core`, and `tl` in ours
     ours = [module for name, module in sys.modules.items() if name.startswith("avctl.kernels.")]
-    for place in (*ours, triton.language, triton.language.standard, triton.language.random):  # `tl.sum` is a kernel
+    for place in (*ours, triton.language, triton.language.standard):  # `tl.sum` is a kernel
         for name, function in vars(place).copy().items():
             if isinstance(function, JITFunction):
                 monkeypatch.setattr(place, name, InterpretedFunction(function.fn))

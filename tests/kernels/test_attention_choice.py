@@ -31,13 +31,6 @@ def nothing_is_chosen() -> Iterator[None]:
     use("auto")
 
 
-@pytest.fixture(params=[False, True], ids=["without AMX", "with AMX"])
-def amx(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether the processor says that it has tiles of bfloat16."""
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: request.param)
-    return request.param
-
-
 def small() -> Inputs:
     x, where = torch.randn(8, 2, 64, requires_grad=True), segments(torch.tensor([3, 5]))
     return x, x.detach(), x.detach(), where, where, None
@@ -96,7 +89,7 @@ def test_with_amx_its_bounds_are_exact(amx: bool) -> None:
 
 
 @pytest.mark.parametrize("amx", [False], indirect=True)
-def test_of_different_lengths_what_is_computed_at_once_decides(amx: bool) -> None:
+def test_of_different_lengths_the_longest_decides(amx: bool) -> None:
     q = torch.empty(20_000, 4, 64, dtype=torch.bfloat16)
     for lengths, expected in (([128, 128, 100], "sdpa"), ([129, 4], "products"), ([2_048, 2], "sdpa")):
         where = segments(torch.tensor(lengths))

@@ -40,7 +40,7 @@ class Attention(TorchDispatchMode):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("windows", [av_windows(0.5), NEAR, Windows(((-1.0,) * 3,) * 3)])
-def test_it_is_the_reference(windows: Windows, dtype: torch.dtype, as_exact_as_eager) -> None:
+def test_it_is_the_reference(windows: Windows, dtype: torch.dtype, amx: bool, as_exact_as_eager) -> None:
     for lengths in LENGTHS:
         map = block_map(*tokens(lengths), windows)
         generator = torch.Generator().manual_seed(0)
@@ -60,22 +60,25 @@ def test_it_is_the_reference(windows: Windows, dtype: torch.dtype, as_exact_as_e
             )
 
 
-@pytest.mark.parametrize(("rows", "masks"), [(inf, 0), (2.0, 10)])
+@pytest.mark.parametrize(
+    ("together", "rows", "blocks", "masks"), [(1, inf, 26, 0), (1, 2.0, 26, 10), (2, inf, 32, 5), (2, 2.0, 32, 5)]
+)
 def test_dead_blocks_are_not_computed_and_full_ones_not_masked(
-    rows: float, masks: int, monkeypatch: pytest.MonkeyPatch
+    together: int, rows: float, blocks: int, masks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(av_window_processor, "TOGETHER", 1)
+    """Clips of four and of six frames, a block each, that see the next ones: two together have the keys of four."""
+    monkeypatch.setattr(av_window_processor, "TOGETHER", together)
     kind, place, packed = tokens((64, 96))
     kind[:], place[:, 0] = VIDEO, torch.arange(160) // 16
     map = block_map(kind, place, packed, Windows(((1.0,) * 3,) * 3, rows=rows))
     q, k, v, dout = torch.randn(4, 160, 2, 8)
     with Attention() as given:
         out, lse = attend(q, k, v, map, 1.0)
-    found = count_live(map)
-    assert (given.pairs, given.masks) == (found.of_blocks, masks) and found.of_blocks <= found.of_clips / 2
+    pairs, found = blocks * 16 * 16, count_live(map)
+    assert (given.pairs, given.masks) == (pairs, masks) and found.of_blocks == 26 * 16 * 16
     with FlopCounterMode(display=False) as counter:
         differentiate(dout, out, lse, q, k, v, map, 1.0)
-    assert counter.get_total_flops() == flops(found.of_blocks, 2, 8)[1]
+    assert counter.get_total_flops() == flops(pairs, 2, 8)[1]
 
 
 def test_what_is_computed_in_is_at_least_float32() -> None:

@@ -83,20 +83,21 @@ def test_pairs_and_blocks_live_as_the_rule_says(lengths: Sequence[int], windows:
 @pytest.mark.parametrize("windows", [av_windows(0.5), NEAR])
 @pytest.mark.parametrize("lengths", LENGTHS)
 def test_parts_have_the_keys_that_live_for_one_of_them(lengths: Sequence[int], windows: Windows, together: int) -> None:
-    map = block_map(*tokens(lengths), windows)
-    lives, S = live(map, EVERYTHING, EVERYTHING), sum(lengths)
-    made = list(parts(map, together))
-    assert [part.queries.start for part in made] == list(range(0, S, together * BLOCK))
-    for part in made:
-        pairs, missed = lives[part.queries], torch.ones(S, dtype=torch.bool)
-        for keys in part.full:
-            assert pairs[:, keys].all()
-        for keys in part.partial:
-            assert pairs[:, keys].any(0).any()
-        for keys in part.keys:
-            assert missed[keys].all()  # not twice
-            missed[keys] = False
-        assert not pairs[:, missed].any()
+    map, S = block_map(*tokens(lengths), windows), sum(lengths)
+
+    def tokens_of(places: Sequence[slice]) -> list[int]:
+        return [token for place in places for token in range(S)[place]]
+
+    lives, alone, made = live(map, EVERYTHING, EVERYTHING), list(parts(map)), list(parts(map, together))
+    assert [part.queries for part in made] == [slice(i, min(i + 16 * together, S)) for i in range(0, S, 16 * together)]
+    for number, part in enumerate(made):
+        blocks = alone[number * together : (number + 1) * together]
+        full, keys = (set(tokens_of(places)) for places in (part.full, part.keys))
+        assert full == set.intersection(*(set(tokens_of(block.full)) for block in blocks))
+        assert keys == set.union(*(set(tokens_of(block.keys)) for block in blocks))
+        assert len(keys) == len(tokens_of(part.keys))  # none twice
+        assert lives[part.queries][:, sorted(full)].all()
+        assert not lives[part.queries][:, sorted(set(range(S)) - keys)].any()
 
 
 def test_windows_that_reach_nowhere_leave_no_block() -> None:

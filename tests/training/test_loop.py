@@ -217,22 +217,26 @@ def test_gradients_lie_in_memory_as_their_weights_do(line: Callable[..., Job]) -
 @pytest.mark.parametrize("count", [1, 2])
 def test_gradients_have_memory_of_their_own(count: int) -> None:
     class Sum(Line):
-        """Autograd gives one tensor to two parameters, and parts of it to two more."""
+        """Autograd gives one tensor to two parameters, pieces of it to two more, and one of another to a fifth."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.model = nn.ParameterList([torch.ones(4), torch.ones(4), torch.ones(2), torch.ones(2)])
+            shapes = (4,), (4,), (2,), (2,), (3, 4)
+            self.model = nn.ParameterList(map(torch.ones, shapes))
 
         def loss(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            a, b, c, d = self.model
-            return (batch.sum(0) * (a + b + torch.cat([c, d]))).sum(), {}
+            a, b, c, d, e = self.model
+            return (batch.sum(0) * (a + b + torch.cat([c, d])) + torch.cat([batch, e]).square().sum(0)).sum(), {}
 
     objective = Sum()
     batch = objective.load(0)
-    expected = sum(share * part.sum(0) for part, share in objective.split(batch, count))
+    expected = torch.stack([share * part.sum(0) for part, share in objective.split(batch, count)]).sum(0)
     with Threads(count) as threads:
         differentiate(objective, batch, threads)
-    a, b, c, d = (parameter.grad for parameter in objective.model)
-    for gradient in (a, b, torch.cat([c, d])):  # pyright: ignore[reportArgumentType, reportCallIssue]
-        assert torch.allclose(gradient, expected)  # pyright: ignore[reportArgumentType]
-    assert len({gradient.untyped_storage().data_ptr() for gradient in (a, b, c, d)}) == 4  # pyright: ignore[reportOptionalMemberAccess]
+    a, b, c, d, e = (parameter.grad for parameter in objective.model if parameter.grad is not None)
+    for gradient in (a, b, torch.cat([c, d])):
+        assert torch.allclose(gradient, expected)
+    assert torch.allclose(e, torch.full((3, 4), 2.0))
+    memory = [gradient.untyped_storage() for gradient in (a, b, c, d, e)]
+    assert [each.nbytes() for each in memory] == [16, 16, 8, 8, 48]
+    assert len({each.data_ptr() for each in memory}) == 5
