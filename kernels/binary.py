@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
+from threading import RLock
 from typing import Any
 
 import triton
@@ -24,9 +25,23 @@ from triton.compiler import ASTSource
 
 from avctl.kernels.record import Launch
 
+PARSING = RLock()
 CUOBJDUMP = Path(nvidia.__file__).parent / "bin" / "cuobjdump"
 INSTRUCTION = re.compile(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?\w+\s+)?([A-Z][A-Z0-9_.]*)", re.MULTILINE)
 WIDTHS = {"256": "256", "128": "128", "64": "64", "U16": "16", "S16": "16", "U8": "8", "S8": "8"}  # else 32 bits
+
+
+class _Source(ASTSource):
+    """Is parsed by one thread at a time: Python 3.11 counts how deep a syntax tree is for all threads together, and now
+    and then fails (github.com/python/cpython/issues/106905)."""
+
+    def hash(self) -> str:
+        with PARSING:
+            return super().hash()
+
+    def make_ir(self, *args: Any) -> Any:
+        with PARSING:
+            return super().make_ir(*args)
 
 
 def read_all(launches: Sequence[tuple[Launch, int]]) -> list[dict[str, Any]]:
@@ -39,7 +54,7 @@ def read(launch: Launch, capability: int) -> dict[str, Any]:
     """Registers of a thread; stack in bytes and spills in instructions; shared memory of a program in bytes; loads and
     stores of global memory by width in bits, and instructions of the tensor cores, by kind and all, as they stand in
     the code: HMMA of a warp on 8.0 and where nothing better is made, HGMMA of four on 9.0, those of UTC on 10.0."""
-    source = ASTSource(launch.kernel, dict(launch.signature), dict(launch.constants), dict(launch.attributes))
+    source = _Source(launch.kernel, dict(launch.signature), dict(launch.constants), dict(launch.attributes))
     made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=dict(launch.options))
     with NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])
