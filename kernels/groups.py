@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from avctl.kernels.dispatch import runs_triton, tl, triton
+from avctl.kernels.dispatch import is_exported, runs_triton, tl, triton
 
 LARGEST_TILE = (
     32  # tokens: a tile's sums in float32 are 6 % of what reading two and writing one of 16 bits a token moves
@@ -43,12 +43,12 @@ class TokenGroups(NamedTuple):
 
 
 def token_groups(index: Tensor, num_groups: int) -> TokenGroups:
-    """`index` (S,) integers, 0 to `num_groups` - 1. Kernels refuse others with RuntimeError, from a GPU with its next
-    error; references raise what PyTorch does as it reads a table, and may read another row once they are compiled."""
+    """`index` (S,) integers, 0 to `num_groups` - 1. RuntimeError where one is not, from a GPU with its next error."""
     index = index.int().contiguous()
+    if not is_exported():
+        torch._assert_async(((index >= 0) & (index < num_groups)).all(), "a token's group is out of range")
     if not runs_triton(index):
         return TokenGroups(index, num_groups, None)
-    torch._assert_async(((index >= 0) & (index < num_groups)).all(), "a token's group is out of range")
     grouped, order = torch.sort(index, stable=True)
     groups = torch.arange(num_groups, device=index.device, dtype=index.dtype)
     begins, ends = torch.searchsorted(grouped, groups), torch.searchsorted(grouped, groups, right=True)

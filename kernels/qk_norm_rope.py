@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from avctl.kernels.dispatch import operator, runs_triton, tl, triton
+from avctl.kernels.dispatch import is_exported, operator, runs_triton, tl, triton
 from avctl.kernels.groups import Tiles, TokenGroups, sum_tiles
 from avctl.kernels.rows import EPS, check_formats, rms_normalize
 
@@ -37,14 +37,13 @@ class Rotation(NamedTuple):
 def rotation(angles: Tensor, place: Tensor, pairs: tuple[int, int]) -> Rotation:
     """angles (P, K/2) of each pair at each position, place (S, 3) integers, `pairs` that turn with t and with y.
 
-    RuntimeError where a place is not one of the P, from a GPU with its next error, and not from what is compiled for a
-    processor.
+    RuntimeError where a place is not one of the P, from a GPU with its next error.
     """
-    table, at = torch.stack([angles.cos(), angles.sin()]), place.int().contiguous()
-    if not runs_triton(table):
-        return Rotation(table, at, pairs, of_tokens(table, place, pairs))
-    torch._assert_async(((place >= 0) & (place < len(angles))).all(), "a token's place is out of range")
-    return Rotation(table, at, pairs, None)
+    if not is_exported():
+        torch._assert_async(((place >= 0) & (place < len(angles))).all(), "a token's place is out of range")
+    table = torch.stack([angles.cos(), angles.sin()])
+    cos_sin = None if runs_triton(table) else of_tokens(table, place, pairs)
+    return Rotation(table, place.int().contiguous(), pairs, cos_sin)
 
 
 def of_tokens(table: Tensor, place: Tensor, pairs: tuple[int, int]) -> Tensor:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from avctl.kernels.gate_residual import gate_residual
 from avctl.kernels.groups import LARGEST_TILE, PROGRAMS, largest_tile, num_tiles, sum_tiles, token_groups
-from avctl.kernels.norm_modulate import norm_modulate
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -31,19 +29,13 @@ def test_tiles_cover_the_tokens_of_every_group_once_and_in_order(seed: int, inte
     assert (tiles.begin[rest] == tiles.end[rest]).all()
 
 
+@pytest.mark.parametrize("on_kernels", [True, False])
 @pytest.mark.parametrize("wrong", [-1, 3])
-def test_a_group_that_does_not_exist_is_refused_to_kernels(wrong: int, interpreted: None) -> None:
+def test_a_group_that_does_not_exist_is_refused(wrong: int, on_kernels: bool, request: pytest.FixtureRequest) -> None:
+    if on_kernels:
+        request.getfixturevalue("interpreted")
     with pytest.raises(RuntimeError, match="a token's group is out of range"):
         token_groups(torch.tensor([0, wrong, 2]), 3)
-
-
-@pytest.mark.parametrize("wrong", [-1, 3])
-def test_a_group_that_does_not_exist_has_no_row(wrong: int) -> None:
-    groups, x, table = token_groups(torch.tensor([0, wrong, 2]), 3), torch.zeros(3, 4), torch.zeros(3, 4)
-    with pytest.raises(IndexError):
-        norm_modulate(x, table, table, groups)
-    with pytest.raises(IndexError):
-        gate_residual(x, x, table, groups)
 
 
 def test_the_sums_of_tiles_become_those_of_groups(interpreted: None) -> None:

@@ -149,11 +149,8 @@ def test_what_does_not_fit_is_refused_before_anything_runs(
         qk_norm_rope(*change(qk, weight, token_groups(index, 3), rotation(angles, place, (6, 1))))
 
 
-@pytest.mark.parametrize("on_kernels", [True, False])
 @pytest.mark.parametrize("wrong", [-1, 9])
-def test_a_place_that_does_not_exist_is_refused(wrong: int, on_kernels: bool, request: pytest.FixtureRequest) -> None:
-    if on_kernels:
-        request.getfixturevalue("interpreted")
+def test_a_place_that_does_not_exist_is_refused(wrong: int) -> None:
     place = torch.tensor([[0, 8, 3], [1, wrong, 0]])
-    with pytest.raises(RuntimeError, match=r"out of range|out of DATA bounds"):
+    with pytest.raises(RuntimeError, match="a token's place is out of range"):
         rotation(torch.rand(9, 8), place, (6, 1))
